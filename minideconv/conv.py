@@ -1,0 +1,140 @@
+"""Convolution, its transpose, and the gradient of its kernel: the three partial derivatives of one form.
+
+    T(x, w, y) = sum over n, i, j, u, v, c, o  of   x[n, s*i + d*u - p, s*j + d*v - p, c] * w[u, v, c, o] * y[n, i, j, o]
+
+is linear in an image x (N, H, W, C), a kernel w (KH, KW, C, O) and a feature map y (N, OH, OW, O). So
+
+    conv2d            is  dT/dy : image    -> features    gathers: every window of the image times the kernel
+    conv_transpose2d  is  dT/dx : features -> image       scatters: every feature stamps the kernel, overlaps add up
+    conv_kernel_grad  is  dT/dw : image, features -> kernel
+
+and each one's gradients are the other two, with the same arrays: the set is closed under differentiation. In particular
+<conv2d(x, w), y> == <x, conv_transpose2d(y, w)>: the transposed convolution is the adjoint, never the inverse.
+There is no kernel flip (this is cross-correlation, as in every deep-learning library). How the three are carried out is in lowering.py.
+"""
+from . import lowering, shapes
+from .tensor import as_tensor, primitive
+
+
+@primitive
+def conv(x, w, *, window):
+    """dT/dy: (N, H, W, C), (KH, KW, C, O) -> (N, OH, OW, O)."""
+    return lowering.gather(x.data, w.data, window), lambda g: conv_transpose(g, w, window=window), lambda g: conv_kernel(x, g, window=window)
+
+
+@primitive
+def conv_transpose(y, w, *, window):
+    """dT/dx: (N, OH, OW, O), (KH, KW, C, O) -> (N, H, W, C)."""
+    return lowering.scatter(y.data, w.data, window), lambda g: conv(g, w, window=window), lambda g: conv_kernel(g, y, window=window)
+
+
+@primitive
+def conv_kernel(x, y, *, window):
+    """dT/dw: (N, H, W, C), (N, OH, OW, O) -> (KH, KW, C, O)."""
+    return lowering.correlate(x.data, y.data, window), lambda g: conv_transpose(y, g, window=window), lambda g: conv(x, g, window=window)
+
+
+def _checked(x, weight, bias, groups, inside, outside):
+    """The arguments as Tensors, or the error that says what does not fit. inside, outside: the kernel's axis of x's channels and of the result's."""
+    x = as_tensor(x)
+    weight = as_tensor(weight, x)
+    if isinstance(groups, bool) or not hasattr(groups, "__index__"):
+        raise TypeError(f"groups must be an integer; got {groups!r}")
+    if x.ndim != 4:
+        raise ValueError(f"x must be images (N, H, W, C): 4 axes; got shape {x.shape}")
+    if weight.ndim != 4:
+        raise ValueError(f"weight must be (KH, KW, C, O): 4 axes; got shape {weight.shape}")
+    if x.dtype != weight.dtype:
+        raise TypeError(f"x and weight must have one dtype; got {x.dtype} and {weight.dtype}")
+    if x.dtype.kind != "f":
+        raise TypeError(f"x and weight must be float32 or float64; got {x.dtype}")
+    if groups < 1 or weight.shape[3] % groups:
+        raise ValueError(f"groups must be at least 1 and divide the kernel's O = {weight.shape[3]}; got {groups}")
+    channels = weight.shape[inside] * (groups if inside == 2 else 1)
+    if x.shape[3] != channels:
+        hint = f"; axis 1 has {channels}: channels come last here, use x.transpose(0, 2, 3, 1)" if x.shape[1] == channels else ""
+        raise ValueError(f"x must be (N, H, W, {channels}) for a weight of {weight.shape} (KH, KW, C, O) and groups={groups}; got {x.shape}{hint}")
+    outputs = weight.shape[outside] * (groups if outside == 2 else 1)
+    if bias is not None:
+        bias = as_tensor(bias, x)
+        if bias.shape != (outputs,):
+            raise ValueError(f"bias must have one entry per output channel, shape ({outputs},); got {bias.shape}")
+    return x, weight, bias
+
+
+def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """Convolution (cross-correlation): y[n,i,j,o] = bias[o] + sum over u,v,c of x[n, s*i+d*u-p, s*j+d*v-p, c] * weight[u,v,c,o].
+
+    x (N, H, W, C), weight (KH, KW, C/groups, O), bias (O,), all of one float dtype -> (N, OH, OW, O), OH = floor((H + pads - d*(KH-1) - 1) / s) + 1.
+    stride, dilation: integer or (vertical, horizontal). padding: 0, (h, w), ((top, bottom), (left, right)), "valid" or "same"
+    (TensorFlow's: ceil(size / stride) out, the odd pixel after). Raises ValueError for shapes that do not fit, TypeError for types.
+    """
+    x, weight, bias = _checked(x, weight, bias, groups, inside=2, outside=3)
+    window = shapes.conv_window(x.shape[1:3], weight.shape[:2], stride, padding, dilation, groups)
+    y = conv(x, weight, window=window)
+    return y if bias is None else y + bias
+
+
+def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0, dilation=1, groups=1, output_size=None):
+    """Transposed convolution: every feature stamps the kernel, `stride` pixels apart; overlaps add up; `padding` crops the result.
+
+    x (N, OH, OW, O), weight (KH, KW, C/groups, O) -> (N, H, W, C): maps O -> C with the array that conv2d maps C -> O with.
+    H = s*(OH-1) + d*(KH-1) + 1 - pads + output_padding. output_padding adds rows *after*, and they are computed, not zero; it must be below
+    max(stride, dilation). output_size (H, W) names the size instead. padding "same": H = OH * stride. bias (C,) is added everywhere.
+    It is the gradient of conv2d for its image, and its adjoint. Raises ValueError for shapes that do not fit, TypeError for types.
+    """
+    x, weight, bias = _checked(x, weight, bias, groups, inside=3, outside=2)
+    window = shapes.transposed_window(x.shape[1:3], weight.shape[:2], stride, padding, output_padding, dilation, output_size, groups)
+    image = conv_transpose(x, weight, window=window)
+    return image if bias is None else image + bias
+
+
+def conv_kernel_grad(x, y, kernel_size, stride=1, padding=0, dilation=1, groups=1):
+    """The gradient of <conv2d(x, w), y> for w: images x (N, H, W, C), features y (N, OH, OW, O) -> (KH, KW, C/groups, O)."""
+    x = as_tensor(x)
+    y = as_tensor(y, x)
+    if x.ndim != 4 or y.ndim != 4 or len(x) != len(y):
+        raise ValueError(f"x (N, H, W, C) and y (N, OH, OW, O) must have 4 axes and one N; got {x.shape} and {y.shape}")
+    if groups < 1 or x.shape[3] % groups or y.shape[3] % groups:
+        raise ValueError(f"groups must divide both C = {x.shape[3]} and O = {y.shape[3]}; got {groups}")
+    window = shapes.conv_window(x.shape[1:3], shapes.pair(kernel_size, "kernel_size"), stride, padding, dilation, groups)
+    if y.shape[1:3] != window.features:
+        raise ValueError(f"y must have {window.features} windows for x of {x.shape}; got shape {y.shape}")
+    return conv_kernel(x, y, window=window)
+
+
+# Columns: the gather and the scatter on their own.
+
+@primitive
+def _im2col(x, *, window):
+    n, channels = x.shape[0], x.shape[3]
+    cols = lowering.im2col(x.data, window).reshape(n, *window.features, window.kernel[0] * window.kernel[1] * channels)
+    return cols, lambda g: _col2im(g, window=window)
+
+
+@primitive
+def _col2im(cols, *, window):
+    return lowering.col2im(cols.data, window), lambda g: _im2col(g, window=window)
+
+
+def im2col(x, kernel_size, stride=1, padding=0, dilation=1):
+    """Every window of x (N, H, W, C) laid out as a row: (N, OH, OW, KH*KW*C), channel fastest, zeros where padding lies.
+
+    conv2d(x, w) is im2col(x) @ w.reshape(KH*KW*C, O).
+    """
+    x = as_tensor(x)
+    if x.ndim != 4:
+        raise ValueError(f"x must be images (N, H, W, C): 4 axes; got shape {x.shape}")
+    return _im2col(x, window=shapes.conv_window(x.shape[1:3], shapes.pair(kernel_size, "kernel_size"), stride, padding, dilation))
+
+
+def col2im(cols, output_size, kernel_size, stride=1, padding=0, dilation=1):
+    """The transpose of im2col: (N, OH, OW, KH*KW*C) -> (N, H, W, C), (H, W) = output_size; what lies on one pixel adds up."""
+    cols = as_tensor(cols)
+    kernel = shapes.pair(kernel_size, "kernel_size")
+    if cols.ndim != 4 or cols.shape[3] % (kernel[0] * kernel[1]):
+        raise ValueError(f"cols must be (N, OH, OW, KH*KW*C) with KH*KW = {kernel[0] * kernel[1]}; got shape {cols.shape}")
+    window = shapes.conv_window(shapes.pair(output_size, "output_size"), kernel, stride, padding, dilation)
+    if cols.shape[1:3] != window.features:
+        raise ValueError(f"cols must have {window.features} windows for output_size {window.image}; got shape {cols.shape}")
+    return _col2im(cols, window=window)

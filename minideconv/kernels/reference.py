@@ -1,0 +1,111 @@
+"""The contract of every hot loop, in plain NumPy: what it reads, what it writes, in which shape.
+
+Notation: images x (N, H, W, C); features y (N, OH, OW, O); kernels of (KH, KW) taps; u, v number the taps; s, p, d are stride, padding
+(above and left) and dilation, each (vertical, horizontal). Tap u of window i lies on row i * s + u * d - p of the image. Padding may be
+negative here: then windows start inside the image. Every kernel writes into its last argument or arguments and returns nothing.
+"""
+import numpy as np
+
+from ..shapes import valid_range
+
+
+def _taps(image, features, kernel, stride, padding, dilation):
+    """For every tap: u, v, the windows (rows, columns) in which it lies on the image, and the pixels it lies on there."""
+    for u in range(kernel[0]):
+        for v in range(kernel[1]):
+            offsets = u * dilation[0] - padding[0], v * dilation[1] - padding[1]
+            windows, pixels = [], []
+            for offset, s, size, count in zip(offsets, stride, image, features):
+                low, high = valid_range(offset, s, size, count)
+                windows.append(slice(low, high))
+                pixels.append(slice(low * s + offset, (high - 1) * s + offset + 1, s) if high > low else slice(0, 0))
+            yield u, v, windows, pixels
+
+
+def im2col(x, stride, padding, dilation, cols):
+    """cols[n, i, j, u, v] = x[n, i*s + u*d - p, j*s + v*d - p], zero outside the image. cols is (N, OH, OW, KH, KW, C)."""
+    cols[...] = 0
+    for u, v, windows, pixels in _taps(x.shape[1:3], cols.shape[1:3], cols.shape[3:5], stride, padding, dilation):
+        cols[:, windows[0], windows[1], u, v] = x[:, pixels[0], pixels[1]]
+
+
+def col2im(cols, stride, padding, dilation, x):
+    """The transpose of im2col: x[n, i*s + u*d - p, j*s + v*d - p] is the sum of all cols[n, i, j, u, v] that lie there."""
+    x[...] = 0
+    for u, v, windows, pixels in _taps(x.shape[1:3], cols.shape[1:3], cols.shape[3:5], stride, padding, dilation):
+        x[:, pixels[0], pixels[1]] += cols[:, windows[0], windows[1], u, v]
+
+
+def max_switches(x, kernel, stride, padding, switches):
+    """switches[n, i, j, c] = h * W + w of the largest pixel in window (i, j), the first of equals; NaN is the largest.
+
+    Padding pixels never win. switches is (N, OH, OW, C), integers.
+    """
+    height, width = x.shape[1:3]
+    best = np.full(switches.shape, -np.inf, x.dtype)
+    switches[...] = -1
+    for u, v, windows, pixels in _taps((height, width), switches.shape[1:3], kernel, stride, padding, (1, 1)):
+        value = x[:, pixels[0], pixels[1]]
+        h = np.arange(height)[pixels[0]][:, None, None]
+        w = np.arange(width)[pixels[1]][:, None]
+        part = np.s_[:, windows[0], windows[1]]
+        wins = (switches[part] < 0) | (value > best[part]) | (np.isnan(value) & ~np.isnan(best[part]))
+        best[part] = np.where(wins, value, best[part])
+        switches[part] = np.where(wins, h * width + w, switches[part])
+
+
+def take_pixels(x, switches, y):
+    """y[n, i, j, c] = the pixel of plane (n, c) whose flat index is switches[n, i, j, c]."""
+    n, c = x.shape[0], x.shape[3]
+    y[...] = np.take_along_axis(x.reshape(n, -1, c), switches.reshape(n, -1, c), axis=1).reshape(y.shape)
+
+
+def put_pixels(y, switches, x):
+    """The transpose of take_pixels: every y is added to its pixel of x; pixels that nothing points at are zero."""
+    n, c = x.shape[0], x.shape[3]
+    x[...] = 0
+    np.add.at(x.reshape(n, -1, c), (np.arange(n)[:, None, None], switches.reshape(n, -1, c), np.arange(c)), y.reshape(n, -1, c))
+
+
+def gate(g, x, slope, out):
+    """out = g where x > 0, slope * g elsewhere: leaky ReLU is gate(x, x), its gradient gate(g, x). One shape for all."""
+    np.multiply(g, np.where(x > 0, x.dtype.type(1), x.dtype.type(slope)), out=out)
+
+
+def moments(x, mean, deviations):
+    """Over the rows of x (R, C): mean (C,), and deviations (C,), the sum of squared differences from it."""
+    mean[...] = x.mean(axis=0)
+    deviations[...] = ((x - mean) ** 2).sum(axis=0)
+
+
+def normalise(x, scale, shift, slope, out):
+    """Rows of out (R, C) = z where z > 0, slope * z elsewhere, with z = x * scale + shift. slope 1 is no activation."""
+    z = x * scale + shift
+    gate(z, z, slope, out)
+
+
+def normalise_sums(g, x, scale, shift, slope, mean, inverse, sums):
+    """Over the rows: sums[0] = sum of g', sums[1] = sum of g' * xhat, with xhat = (x - mean) * inverse.
+
+    g' is g through the activation of `normalise`. sums is (2, C).
+    """
+    through = np.empty_like(g)
+    gate(g, x * scale + shift, slope, through)
+    sums[0] = through.sum(axis=0)
+    sums[1] = (through * ((x - mean) * inverse)).sum(axis=0)
+
+
+def normalise_input(g, x, scale, shift, slope, along, constant, out):
+    """Rows of out = g' * scale + x * along + constant: the input's gradient once `normalise_sums` is known."""
+    gate(g, x * scale + shift, slope, out)
+    out *= scale
+    out += x * along + constant
+
+
+def adam(p, g, m, v, rate, beta1, beta2, eps, weight_decay, correction1, correction2):
+    """One step of Adam on flat arrays, in place (Kingma and Ba 2015); correction = 1 - beta ** step."""
+    g = g + weight_decay * p
+    m += (1 - beta1) * (g - m)
+    v *= beta2
+    v += (1 - beta2) * g * g
+    p -= (rate / correction1) * m / (np.sqrt(v) / correction2 ** 0.5 + eps)

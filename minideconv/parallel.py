@@ -1,0 +1,178 @@
+"""The one thread pool, and the one place that touches BLAS settings.
+
+Work is split into chunks whose sizes depend on shapes alone, never on the number of threads, and every chunk writes its own part of
+the result; so results are bit-identical for any number of threads. NumPy and Numba (nogil) both let go of the interpreter lock
+while they compute, so plain Python threads keep every core busy.
+
+Two pools fight: BLAS's idle workers spin on the core that ours need, which costs milliseconds at every switch. So BLAS gets one thread
+while ours run, and its former setting back when they are done.
+"""
+import itertools
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+_lock = threading.RLock()
+_thread = threading.local()             # .inside: this thread is at work for the pool; .buffers: its scratch memory
+_executor = None
+_threads = None
+
+
+def available_threads() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def num_threads() -> int:
+    """How many threads compute: set_num_threads, else the environment's MINIDECONV_NUM_THREADS, else all processors."""
+    if _threads is None:
+        named = os.environ.get("MINIDECONV_NUM_THREADS")
+        if named is not None and not (named.isdigit() and int(named) > 0):
+            raise ValueError(f"MINIDECONV_NUM_THREADS must be a whole number above 0; got {named!r}")
+        set_num_threads(int(named) if named else available_threads())
+    return _threads
+
+
+def set_num_threads(n: int) -> None:
+    """Compute with `n` threads from now on. Results do not depend on it, only the time they take.
+
+    Raises TypeError where n is no integer, ValueError where it is below 1.
+    """
+    global _threads, _executor
+    if isinstance(n, bool) or not hasattr(n, "__index__"):
+        raise TypeError(f"n must be an integer, the number of threads; got {n!r}")
+    if n < 1:
+        raise ValueError(f"n must be at least 1 thread; got {n}")
+    with _lock:
+        if _executor is not None and n != _threads:
+            _executor.shutdown(wait=False)      # what runs on it now still ends
+            _executor = None
+        _threads = int(n)
+
+
+def _pool() -> ThreadPoolExecutor:
+    global _executor
+    with _lock:
+        if _executor is None:
+            _executor = ThreadPoolExecutor(num_threads(), thread_name_prefix="minideconv")
+        return _executor
+
+
+def _after_fork() -> None:
+    """A forked child has none of its parent's threads: let it make its own pool."""
+    global _executor, _lock
+    _executor, _lock = None, threading.RLock()
+    _blas.lock, _blas.users = threading.Lock(), 0
+
+
+class _OneBlasThread:
+    """While any thread is inside, BLAS computes with one thread; the last one out gives it its setting back."""
+
+    def __init__(self):
+        self.lock, self.users, self.libraries, self.former = threading.Lock(), 0, None, []
+
+    def __enter__(self):
+        with self.lock:
+            if self.libraries is None:
+                from threadpoolctl import ThreadpoolController
+                self.libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+            if self.users == 0:
+                self.former = [library.num_threads for library in self.libraries]
+                for library in self.libraries:
+                    library.set_num_threads(1)
+            self.users += 1
+
+    def __exit__(self, *error):
+        with self.lock:
+            self.users -= 1
+            if self.users == 0:
+                for library, threads in zip(self.libraries, self.former):
+                    library.set_num_threads(threads)
+
+
+_blas = _OneBlasThread()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def run(task, count: int) -> None:
+    """Call task(i) for every i in range(count), spread over the threads, and return when all are done.
+
+    The caller's thread works too. Inside a task, `run` works through its own tasks alone. A task's exception is raised here.
+    """
+    helpers = min(num_threads(), count) - 1
+    if getattr(_thread, "inside", False):
+        for index in range(count):
+            task(index)
+        return
+    indices = itertools.count()
+
+    def work():
+        _thread.inside = True
+        try:
+            while (index := next(indices)) < count:
+                task(index)
+        finally:
+            _thread.inside = False
+
+    with _blas:
+        futures = []
+        try:
+            if helpers > 0:
+                with _lock:         # so that set_num_threads cannot shut the pool down in between
+                    futures = [_pool().submit(work) for _ in range(helpers)]
+            work()
+        finally:
+            errors = [future.exception() for future in futures]     # waits, even when our own share failed
+        for error in errors:
+            if error is not None:
+                raise error
+
+
+def spans(total: int, size: int) -> list[slice]:
+    """`total` entries as slices of `size`, the last one shorter."""
+    return [slice(start, min(start + size, total)) for start in range(0, total, size)]
+
+
+def over_rows(kernel, *arrays, row_bytes: int = 1 << 18) -> None:
+    """kernel(*parts) for chunks of rows (first axis) of arrays of equal length, about `row_bytes` of the first array each."""
+    rows = len(arrays[0])
+    size = max(1, row_bytes // max(1, arrays[0].nbytes // max(1, rows)))
+    parts = spans(rows, size)
+    if len(parts) < 2:
+        kernel(*arrays)
+    else:
+        run(lambda index: kernel(*(array[parts[index]] for array in arrays)), len(parts))
+
+
+def scratch(name: str, shape: tuple, dtype) -> np.ndarray:
+    """An uninitialised array in memory that this thread keeps under `name`: valid until its next call with that name.
+
+    Fresh memory of this size would be mapped, faulted in page by page and unmapped again at every call.
+    """
+    buffers = _thread.__dict__.setdefault("buffers", {})
+    count = int(np.prod(shape))
+    nbytes = count * np.dtype(dtype).itemsize
+    buffer = buffers.get(name)
+    if buffer is None or buffer.nbytes < nbytes:
+        buffer = buffers[name] = np.empty(nbytes + 64, np.uint8)
+        buffer = buffers[name] = buffer[-buffer.ctypes.data % 64:][:nbytes]         # a cache line's start
+    return buffer[:nbytes].view(dtype).reshape(shape)
+
+
+def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """np.matmul with large 2-D products split over the rows (or, where these are few, the columns) of the result."""
+    if a.ndim != 2 or b.ndim != 2 or a.dtype != b.dtype or a.shape[0] * a.shape[1] * b.shape[1] < 1 << 20 or a.shape[1] != b.shape[0]:
+        with _blas:
+            return np.matmul(a, b)
+    rows, columns = a.shape[0], b.shape[1]
+    out = np.empty((rows, columns), a.dtype)
+    if rows >= columns:
+        parts = spans(rows, max(64, -(-rows // 8)))
+        run(lambda i: np.matmul(a[parts[i]], b, out=out[parts[i]]), len(parts))
+    else:
+        parts = spans(columns, max(64, -(-columns // 8)))
+        run(lambda i: np.matmul(a, b[:, parts[i]], out=out[:, parts[i]]), len(parts))
+    return out
