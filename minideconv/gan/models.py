@@ -1,0 +1,97 @@
+"""The two networks: a generator that is a stack of transposed convolutions, and a discriminator that is its mirror image.
+
+The recipe is DCGAN's (Radford et al. 2015): strided convolutions instead of pooling, batch norm except at both ends, leaky ReLU 0.2, weights
+from N(0, 0.02). 4x4 kernels with stride 2 overlap evenly (4 is a multiple of 2), so nothing checkers before training has begun.
+For 28x28x1 images these are exactly
+
+    generator      z (100,) -> Linear 7x7x128, BN, LReLU -> tconv 4x4 s2 -> 64, BN, LReLU -> tconv 4x4 s2 -> 1, sigmoid
+    discriminator  conv 4x4 s2 -> 64, LReLU -> conv 4x4 s2 -> 128, BN, LReLU -> Linear 1 (a logit)
+"""
+import numpy as np
+
+from .. import init, nn
+from ..ops import broadcast_to, concatenate
+from ..tensor import as_tensor
+
+WIDEST = 512            # channels beyond which further halvings keep their width
+
+
+def stages(height: int, width: int) -> int:
+    """How often both sides are halved, at least down to 7 pixels or until one is odd: the number of strided layers.
+
+    ValueError unless both sides are multiples of 4 and at least 8.
+    """
+    if height % 4 or width % 4 or min(height, width) < 8:
+        raise ValueError(f"images must have a height and a width that are multiples of 4 and at least 8 for these networks; got {height}x{width}")
+    count = 2
+    while (height >> count) % 2 == (width >> count) % 2 == 0 and min(height, width) >> count >= 8:
+        count += 1
+    return count
+
+
+def _widths(count: int, width: int) -> list[int]:
+    """Channels after 1, 2, ... halvings."""
+    return [min(width * 2 ** stage, max(WIDEST, width)) for stage in range(count)]
+
+
+def _small_weights(module, rng) -> None:
+    """DCGAN's start: every kernel and matrix from N(0, 0.02), biases zero, batch norm the identity."""
+    for part in module.modules():
+        if isinstance(part, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            part.weight.data = init.normal(part.weight.shape, 0.02, rng=rng)
+            if part.bias is not None:
+                part.bias.data = np.zeros_like(part.bias.data)
+
+
+def one_hot(labels, classes: int) -> np.ndarray:
+    """Labels (N,) as float32 rows (N, classes) with a single 1."""
+    return np.eye(classes, dtype=np.float32)[labels]
+
+
+class Generator(nn.Module):
+    """Latents z (N, latent) -> images (N, H, W, C) in [0, 1]. With classes > 0 it also takes labels (N,), joined to z as one-hot."""
+
+    def __init__(self, image_shape, latent=100, width=64, classes=0, *, rng=None):
+        height, breadth, channels = image_shape
+        count = stages(height, breadth)
+        widths = _widths(count, width)
+        base = height >> count, breadth >> count, widths[-1]
+        self.latent, self.classes = latent, classes
+        layers = [nn.Linear(latent + classes, int(np.prod(base)), bias=False, rng=rng), nn.Reshape(*base), nn.BatchNorm2d(base[2]), nn.LeakyReLU(0.2)]
+        for wide, narrow in zip(widths[:0:-1], widths[-2::-1]):
+            layers += [nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False, rng=rng), nn.BatchNorm2d(narrow), nn.LeakyReLU(0.2)]
+        layers += [nn.ConvTranspose2d(widths[0], channels, 4, 2, 1, rng=rng), nn.Sigmoid()]
+        self.layers = nn.Sequential(*layers)
+        _small_weights(self, rng)
+
+    def forward(self, z, labels=None):
+        return self.layers(z if not self.classes else concatenate([as_tensor(z), one_hot(labels, self.classes)], axis=1))
+
+    def __call__(self, z, labels=None):
+        return self.forward(z, labels)
+
+
+class Discriminator(nn.Module):
+    """Images (N, H, W, C) in [0, 1] -> logits (N, 1), positive for "real". With classes > 0 labels (N,) join as constant channels."""
+
+    def __init__(self, image_shape, width=64, classes=0, *, rng=None):
+        height, breadth, channels = image_shape
+        count = stages(height, breadth)
+        widths = _widths(count, width)
+        self.classes = classes
+        layers = [nn.Conv2d(channels + classes, widths[0], 4, 2, 1, rng=rng), nn.LeakyReLU(0.2)]
+        for narrow, wide in zip(widths, widths[1:]):
+            layers += [nn.Conv2d(narrow, wide, 4, 2, 1, bias=False, rng=rng), nn.BatchNorm2d(wide), nn.LeakyReLU(0.2)]
+        layers += [nn.Flatten(), nn.Linear((height >> count) * (breadth >> count) * widths[-1], 1, rng=rng)]
+        self.layers = nn.Sequential(*layers)
+        _small_weights(self, rng)
+
+    def forward(self, images, labels=None):
+        if self.classes:
+            planes = one_hot(labels, self.classes)[:, None, None, :]                                # (N, 1, 1, classes)
+            images = as_tensor(images)
+            images = concatenate([images, broadcast_to(planes, images.shape[:3] + planes.shape[3:])], axis=3)
+        return self.layers(images)
+
+    def __call__(self, images, labels=None):
+        return self.forward(images, labels)
