@@ -2,7 +2,7 @@
 import numpy as np
 
 from . import kernels, ops, parallel
-from .tensor import Tensor, as_tensor, primitive
+from .tensor import Tensor, as_tensor, primitive, recording
 
 
 @primitive
@@ -37,11 +37,14 @@ def relu(x):
 def sigmoid(x):
     """1 / (1 + exp(-x)), without overflow."""
     small = np.exp(-np.abs(x.data))
-    return np.where(x.data >= 0, 1, small) / (1 + small), lambda g: g * sigmoid(x) * sigmoid(-x)
+    y = np.where(x.data >= 0, 1, small) / (1 + small)
+    slope = small / (1 + small) ** 2            # y * (1 - y) without cancellation
+    return y, lambda g: g * (sigmoid(x) * sigmoid(-x) if recording() else slope)
 
 
 @primitive
 def tanh(x):
+    """(exp(x) - exp(-x)) / (exp(x) + exp(-x)), between -1 and 1."""
     return np.tanh(x.data), lambda g: g * (1 - tanh(x) ** 2)
 
 

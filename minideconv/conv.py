@@ -17,15 +17,17 @@ from .tensor import as_tensor, primitive
 
 
 @primitive
-def conv(x, w, *, window):
-    """dT/dy: (N, H, W, C), (KH, KW, C, O) -> (N, OH, OW, O)."""
-    return lowering.gather(x.data, w.data, window), lambda g: conv_transpose(g, w, window=window), lambda g: conv_kernel(x, g, window=window)
+def conv(x, w, b=None, *, window):
+    """dT/dy, plus a bias b (O,): (N, H, W, C), (KH, KW, C, O) -> (N, OH, OW, O)."""
+    y = lowering.gather(x.data, w.data, window, None if b is None else b.data)
+    return y, lambda g: conv_transpose(g, w, window=window), lambda g: conv_kernel(x, g, window=window), lambda g: g.sum((0, 1, 2))
 
 
 @primitive
-def conv_transpose(y, w, *, window):
-    """dT/dx: (N, OH, OW, O), (KH, KW, C, O) -> (N, H, W, C)."""
-    return lowering.scatter(y.data, w.data, window), lambda g: conv(g, w, window=window), lambda g: conv_kernel(g, y, window=window)
+def conv_transpose(y, w, b=None, *, window):
+    """dT/dx, plus a bias b (C,): (N, OH, OW, O), (KH, KW, C, O) -> (N, H, W, C)."""
+    x = lowering.scatter(y.data, w.data, window, None if b is None else b.data)
+    return x, lambda g: conv(g, w, window=window), lambda g: conv_kernel(g, y, window=window), lambda g: g.sum((0, 1, 2))
 
 
 @primitive
@@ -34,12 +36,16 @@ def conv_kernel(x, y, *, window):
     return lowering.correlate(x.data, y.data, window), lambda g: conv_transpose(y, g, window=window), lambda g: conv(x, g, window=window)
 
 
+def _check_groups(groups):
+    if isinstance(groups, bool) or not hasattr(groups, "__index__"):
+        raise TypeError(f"groups must be an integer; got {groups!r}")
+
+
 def _checked(x, weight, bias, groups, inside, outside):
     """The arguments as Tensors, or the error that says what does not fit. inside, outside: the kernel's axis of x's channels and of the result's."""
     x = as_tensor(x)
     weight = as_tensor(weight, x)
-    if isinstance(groups, bool) or not hasattr(groups, "__index__"):
-        raise TypeError(f"groups must be an integer; got {groups!r}")
+    _check_groups(groups)
     if x.ndim != 4:
         raise ValueError(f"x must be images (N, H, W, C): 4 axes; got shape {x.shape}")
     if weight.ndim != 4:
@@ -57,6 +63,8 @@ def _checked(x, weight, bias, groups, inside, outside):
     outputs = weight.shape[outside] * (groups if outside == 2 else 1)
     if bias is not None:
         bias = as_tensor(bias, x)
+        if bias.dtype != x.dtype:
+            raise TypeError(f"bias must have x's dtype {x.dtype}; got {bias.dtype}")
         if bias.shape != (outputs,):
             raise ValueError(f"bias must have one entry per output channel, shape ({outputs},); got {bias.shape}")
     return x, weight, bias
@@ -71,8 +79,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """
     x, weight, bias = _checked(x, weight, bias, groups, inside=2, outside=3)
     window = shapes.conv_window(x.shape[1:3], weight.shape[:2], stride, padding, dilation, groups)
-    y = conv(x, weight, window=window)
-    return y if bias is None else y + bias
+    return conv(x, weight, bias, window=window)
 
 
 def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0, dilation=1, groups=1, output_size=None):
@@ -85,14 +92,16 @@ def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0
     """
     x, weight, bias = _checked(x, weight, bias, groups, inside=3, outside=2)
     window = shapes.transposed_window(x.shape[1:3], weight.shape[:2], stride, padding, output_padding, dilation, output_size, groups)
-    image = conv_transpose(x, weight, window=window)
-    return image if bias is None else image + bias
+    return conv_transpose(x, weight, bias, window=window)
 
 
 def conv_kernel_grad(x, y, kernel_size, stride=1, padding=0, dilation=1, groups=1):
     """The gradient of <conv2d(x, w), y> for w: images x (N, H, W, C), features y (N, OH, OW, O) -> (KH, KW, C/groups, O)."""
     x = as_tensor(x)
     y = as_tensor(y, x)
+    _check_groups(groups)
+    if x.dtype != y.dtype or x.dtype.kind != "f":
+        raise TypeError(f"x and y must have one dtype, float32 or float64; got {x.dtype} and {y.dtype}")
     if x.ndim != 4 or y.ndim != 4 or len(x) != len(y):
         raise ValueError(f"x (N, H, W, C) and y (N, OH, OW, O) must have 4 axes and one N; got {x.shape} and {y.shape}")
     if groups < 1 or x.shape[3] % groups or y.shape[3] % groups:

@@ -4,7 +4,7 @@ All take (input, target, reduction="mean" | "sum" | "none"). Shapes must be equa
 """
 import numpy as np
 
-from .activations import log_softmax, softplus
+from .activations import log_softmax, sigmoid
 from .tensor import Tensor, as_tensor, primitive
 
 
@@ -67,6 +67,12 @@ def _probabilities(target, input) -> Tensor:
 
 
 @primitive
+def _logistic_loss(x, *, target):
+    """max(x, 0) - t * x + log(1 + exp(-|x|)); its slope is sigmoid(x) - t."""
+    return np.maximum(x.data, 0) - target * x.data + np.log1p(np.exp(-np.abs(x.data))), lambda g: g * (sigmoid(x) - target)
+
+
+@primitive
 def _bernoulli_entropy(x, *, target):
     """-(t * log(x) + (1 - t) * log(1 - x)), the logarithms cut off at -100; its slope (x - t) / (x * (1 - x)), cut off at 1e12."""
     with np.errstate(divide="ignore"):
@@ -91,7 +97,6 @@ def binary_cross_entropy(input, target, reduction="mean"):
 
 
 def binary_cross_entropy_with_logits(input, target, reduction="mean"):
-    """Binary cross-entropy of sigmoid(input), from the logits: (1 - t) * x + softplus(-x), which neither overflows nor loses digits."""
+    """Binary cross-entropy of sigmoid(input), from the logits: max(x, 0) - t * x + log(1 + exp(-|x|)), which neither overflows nor loses digits."""
     input = as_tensor(input)
-    target = _probabilities(target, input)
-    return _reduce((1 - target) * input + softplus(-input), reduction)
+    return _reduce(_logistic_loss(input, target=_probabilities(target, input).data), reduction)

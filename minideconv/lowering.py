@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import kernels, parallel
+from . import kernels, parallel, tiles
 from .shapes import Window, touching_range
 
 COLUMN_BYTES = 1 << 20      # what a chunk's columns may take: a core's second-level cache
@@ -28,15 +28,15 @@ def _chunks(count: int, rows: int, row_bytes: int, budget: int = COLUMN_BYTES) -
     """The batch as chunks of at most `budget` bytes: whole images if one fits, else bands of rows."""
     images = budget // max(1, rows * row_bytes)
     if images >= 1:
-        return [Chunk(n, min(n + images, count), 0, rows) for n in range(0, count, images)]
+        return [Chunk(part.start, part.stop, 0, rows) for part in parallel.spans(count, images)]
     band = max(1, budget // row_bytes)
     return [Chunk(n, n + 1, top, min(top + band, rows)) for n in range(count) for top in range(0, rows, band)]
 
 
-def _per_group(product, window: Window, *arrays_and_axes):
-    """`product` for each group of channels on its own, joined along the last axis. arrays_and_axes: (array, axis that holds the groups)."""
+def _per_group(product, window: Window, *arrays):
+    """`product` for each group of channels (the last axis of all arrays) on its own, joined again."""
     one = window._replace(groups=1)
-    parts = [[np.ascontiguousarray(part) for part in np.split(array, window.groups, axis)] for array, axis in arrays_and_axes]
+    parts = [[np.ascontiguousarray(part) for part in np.split(array, window.groups, axis=-1)] for array in arrays]
     return np.concatenate([product(*group, one) for group in zip(*parts)], axis=-1)
 
 
@@ -45,10 +45,13 @@ def _row_bytes(window: Window, channels: int, itemsize: int) -> int:
     return window.features[1] * window.kernel[0] * window.kernel[1] * channels * itemsize
 
 
-def gather(x, w, window: Window):
-    """dT/dy: columns of the image times the kernel. (N, H, W, C), (KH, KW, C, O) -> (N, OH, OW, O)."""
+def gather(x, w, window: Window, bias=None):
+    """dT/dy: columns of the image times the kernel, plus a bias (O,). (N, H, W, C), (KH, KW, C, O) -> (N, OH, OW, O)."""
     if window.groups > 1:
-        return _per_group(gather, window, (x, 3), (w, 3))
+        y = _per_group(gather, window, x, w)
+        return y if bias is None else y + bias
+    if tiles.suits(window, *w.shape[2:]):
+        return tiles.gather(kernels.plain(x), w, window, bias)
     x, taps = kernels.plain(x), w.reshape(-1, w.shape[3])                   # (KH*KW*C, O)
     y = np.empty((len(x), *window.features, w.shape[3]), x.dtype)
     chunks = _chunks(len(x), window.features[0], _row_bytes(window, x.shape[3], x.itemsize))
@@ -56,15 +59,21 @@ def gather(x, w, window: Window):
     def task(index):
         first, last, top, bottom = chunks[index]
         cols = _columns(x[first:last], window, top, bottom)                 # (pixels, KH*KW*C)
-        np.matmul(cols, taps, out=y[first:last, top:bottom].reshape(-1, w.shape[3]))
+        part = y[first:last, top:bottom].reshape(-1, w.shape[3])            # whole images or rows of one: no copy
+        np.matmul(cols, taps, out=part)
+        if bias is not None:
+            part += bias
     parallel.run(task, len(chunks))
     return y
 
 
-def scatter(y, w, window: Window):
-    """dT/dx: features times the kernel's transpose, stamped where they came from. (N, OH, OW, O), (KH, KW, C, O) -> (N, H, W, C)."""
+def scatter(y, w, window: Window, bias=None):
+    """dT/dx: features times the kernel's transpose, stamped where they came from, plus a bias (C,). (N, OH, OW, O), (KH, KW, C, O) -> (N, H, W, C)."""
     if window.groups > 1:
-        return _per_group(scatter, window, (y, 3), (w, 3))
+        x = _per_group(scatter, window, y, w)
+        return x if bias is None else x + bias
+    if tiles.suits(window, *w.shape[2:]):
+        return tiles.scatter(kernels.plain(y), w, window, bias)
     y, taps = kernels.plain(y), w.reshape(-1, w.shape[3]).T                 # (O, KH*KW*C)
     channels, (height, width) = w.shape[2], window.image
     x = np.empty((len(y), height, width, channels), y.dtype)
@@ -79,7 +88,10 @@ def scatter(y, w, window: Window):
         cols = parallel.scratch("columns", (last - first, stop - start, window.features[1], *window.kernel, channels), y.dtype)
         np.matmul(part.reshape(-1, part.shape[3]), taps, out=cols.reshape(-1, taps.shape[1]))
         padding = window.padding[0] + top - start * window.stride[0], window.padding[1]     # as seen from the band
-        kernels.active().col2im(cols, window.stride, padding, window.dilation, x[first:last, top:bottom])
+        image = x[first:last, top:bottom]
+        kernels.active().col2im(cols, window.stride, padding, window.dilation, image)
+        if bias is not None:
+            image += bias
     parallel.run(task, len(chunks))
     return x
 
@@ -87,7 +99,9 @@ def scatter(y, w, window: Window):
 def correlate(x, y, window: Window):
     """dT/dw: columns of the image, transposed, times the features. (N, H, W, C), (N, OH, OW, O) -> (KH, KW, C, O)."""
     if window.groups > 1:
-        return _per_group(correlate, window, (x, 3), (y, 3))
+        return _per_group(correlate, window, x, y)
+    if tiles.suits(window, x.shape[3], y.shape[3]):
+        return tiles.correlate(kernels.plain(x), kernels.plain(y), window)
     x, y = kernels.plain(x), kernels.plain(y)
     channels, outputs = x.shape[3], y.shape[3]
     shape = (window.kernel[0] * window.kernel[1] * channels, outputs)
@@ -123,7 +137,7 @@ def im2col(x, window: Window):
 
 def col2im(cols, window: Window):
     """The transpose of `im2col`: (N, OH, OW, KH*KW*C) -> (N, H, W, C)."""
-    cols = kernels.plain(cols).reshape(len(cols), *window.features, *window.kernel, -1)
+    cols = kernels.plain(cols).reshape(len(cols), *window.features, *window.kernel, cols.shape[3] // (window.kernel[0] * window.kernel[1]))
     x = np.empty((len(cols), *window.image, cols.shape[-1]), cols.dtype)
     parallel.over_rows(lambda x, cols: kernels.active().col2im(cols, window.stride, window.padding, window.dilation, x), x, cols)
     return x

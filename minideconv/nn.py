@@ -170,7 +170,7 @@ class Linear(Module):
     def forward(self, x):
         if x.shape[-1:] != self.weight.shape[:1]:
             raise ValueError(f"x must have {self.weight.shape[0]} features on its last axis; got shape {x.shape}")
-        y = matmul(x, self.weight) if x.ndim <= 2 else reshape(matmul(reshape(x, -1, x.shape[-1]), self.weight), *x.shape[:-1], -1)
+        y = matmul(x, self.weight) if x.ndim <= 2 else reshape(matmul(reshape(x, int(np.prod(x.shape[:-1])), x.shape[-1]), self.weight), *x.shape[:-1], self.weight.shape[1])
         return y if self.bias is None else y + self.bias
 
     def describe(self):
@@ -178,7 +178,10 @@ class Linear(Module):
 
 
 class _Conv(Module):
-    """What both directions share. The kernel is (KH, KW, C/groups, O) and comes from U(-a, a), a = 1/sqrt(fan_in), as in PyTorch."""
+    """What both directions share. The kernel is (KH, KW, C/groups, O) and comes from U(-a, a), a = 1/sqrt(fan_in), like the bias.
+
+    fan_in is KH*KW*in/groups in both directions: how many numbers a result sums at stride 1. (PyTorch takes out/groups for the transposed one.)
+    """
 
     def __init__(self, image_channels, feature_channels, kernel_size, stride, padding, dilation, groups, bias, transposed, rng):
         _positive(in_channels=image_channels, out_channels=feature_channels, groups=groups)
@@ -282,7 +285,7 @@ class Flatten(Module):
     """(N, ...) -> (N, product of the rest)."""
 
     def forward(self, x):
-        return x.reshape(len(x), -1)
+        return x.reshape(len(x), int(np.prod(x.shape[1:])))
 
 
 class Reshape(Module):

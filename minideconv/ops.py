@@ -117,7 +117,7 @@ def _kept(shape, axes):
 @primitive
 def sum(x, *, axis=None, keepdims=False):
     axes = _axes(axis, x.ndim)
-    return x.data.sum(axis=axes, keepdims=keepdims), lambda g: broadcast_to(reshape(g, _kept(x.shape, axes)), x.shape)
+    return parallel.sum(x.data, axes, keepdims), lambda g: broadcast_to(reshape(g, _kept(x.shape, axes)), x.shape)
 
 
 def mean(x, axis=None, keepdims=False):
@@ -165,14 +165,17 @@ def reshape(x, *shape):
 
 @primitive
 def _transpose(x, *, axes):
-    return np.ascontiguousarray(x.data.transpose(axes)), lambda g: _transpose(g, axes=tuple(np.argsort(axes)))
+    return x.data.transpose(axes), lambda g: _transpose(g, axes=tuple(np.argsort(axes)))
 
 
 def transpose(x, *axes):
     """The axes in another order, reversed where none is given."""
     x = as_tensor(x)
     axes = tuple(axes[0]) if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
-    return _transpose(x, axes=tuple(a % x.ndim for a in axes) if axes else tuple(reversed(range(x.ndim))))
+    axes = axes or tuple(reversed(range(x.ndim)))
+    if len(axes) != x.ndim or len(_axes(axes, x.ndim)) != x.ndim:
+        raise ValueError(f"axes must name each of the {x.ndim} axes once; got {axes!r}")
+    return _transpose(x, axes=tuple(a % x.ndim for a in axes))
 
 
 @primitive
@@ -185,7 +188,7 @@ def _putitem(g, *, index, shape):
     """Zeros of `shape` with g added at `index`, as often as an entry is named there: the transpose of indexing."""
     out = np.zeros(shape, g.dtype)
     parts = index if isinstance(index, tuple) else (index,)
-    if any(isinstance(part, (np.ndarray, list)) for part in parts):
+    if any(isinstance(part, (np.ndarray, list, tuple)) for part in parts):
         np.add.at(out, index, g.data)       # an entry may be named twice
     else:
         out[index] = g.data
@@ -212,13 +215,13 @@ def _concatenate(*tensors, axis):
 def concatenate(tensors, axis=0):
     """Tensors joined along an axis that exists."""
     tensors = [as_tensor(t) for t in tensors]
-    return _concatenate(*tensors, axis=axis % tensors[0].ndim)
+    return _concatenate(*tensors, axis=_axes(axis, tensors[0].ndim)[0])
 
 
 def stack(tensors, axis=0):
     """Tensors of one shape joined along a new axis."""
     tensors = [as_tensor(t) for t in tensors]
-    axis %= tensors[0].ndim + 1
+    axis, = _axes(axis, tensors[0].ndim + 1)
     return concatenate([reshape(t, t.shape[:axis] + (1,) + t.shape[axis:]) for t in tensors], axis)
 
 

@@ -25,10 +25,12 @@ class Optimizer:
         if len(set(self.params)) < len(self.params):
             raise ValueError("params names a parameter twice: it would be moved twice at each step")
         for name, value in (("lr", lr), ("weight_decay", weight_decay)):
-            if not (np.isscalar(value) and 0 <= value < np.inf):
+            if isinstance(value, str) or not np.isscalar(value):
+                raise TypeError(f"{name} must be a number; got {value!r}")
+            if not 0 <= value < np.inf:
                 raise ValueError(f"{name} must be a number, at least 0; got {value!r}")
         self.lr, self.weight_decay, self.steps = lr, weight_decay, 0
-        self.state = [{name: np.zeros_like(p.data) for name in self.state_names} for p in self.params]
+        self.state = [{name: np.zeros(p.shape, p.dtype) for name in self.state_names} for p in self.params]
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -98,6 +100,8 @@ class Adam(Optimizer):
     state_names = ("mean", "square")
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0):
+        if not isinstance(betas, (tuple, list)):
+            raise TypeError(f"betas must be two numbers in [0, 1); got {betas!r}")
         if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"betas must be two numbers in [0, 1); got {betas!r}")
         if not 0 <= eps < np.inf:

@@ -7,9 +7,11 @@ while they compute, so plain Python threads keep every core busy.
 Two pools fight: BLAS's idle workers spin on the core that ours need, which costs milliseconds at every switch. So BLAS gets one thread
 while ours run, and its former setting back when they are done.
 """
+import ctypes
 import itertools
 import os
 import platform
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -30,7 +32,7 @@ def num_threads() -> int:
     """How many threads compute: set_num_threads, else the environment's MINIDECONV_NUM_THREADS, else all processors."""
     if _threads is None:
         named = os.environ.get("MINIDECONV_NUM_THREADS")
-        if named is not None and not (named.isdigit() and int(named) > 0):
+        if named and not (named.isdigit() and int(named) > 0):
             raise ValueError(f"MINIDECONV_NUM_THREADS must be a whole number above 0; got {named!r}")
         set_num_threads(int(named) if named else available_threads())
     return _threads
@@ -81,16 +83,20 @@ class _OneBlasThread:
                 self.libraries = ThreadpoolController().select(user_api="blas").lib_controllers
             if self.users == 0:
                 self.former = [library.num_threads for library in self.libraries]
-                for library in self.libraries:
-                    library.set_num_threads(1)
+                self._set([1] * len(self.former))
             self.users += 1
 
     def __exit__(self, *error):
         with self.lock:
             self.users -= 1
             if self.users == 0:
-                for library, threads in zip(self.libraries, self.former):
-                    library.set_num_threads(threads)
+                self._set(self.former)
+
+    def _set(self, threads):
+        for library, count in zip(self.libraries, threads):
+            # threadpoolctl lets only the first thread that ever set OpenBLAS's limit change it; here our lock keeps order.
+            getattr(library, "clear_controlling_thread", lambda force: None)(force=True)
+            library.set_num_threads(count)
 
 
 _blas = _OneBlasThread()
@@ -133,8 +139,12 @@ def run(task, count: int) -> None:
 
 
 def spans(total: int, size: int) -> list[slice]:
-    """`total` entries as slices of `size`, the last one shorter."""
-    return [slice(start, min(start + size, total)) for start in range(0, total, size)]
+    """`total` entries as slices of nearly equal lengths of at most `size`; a multiple of 4 of them, so that 2 or 4 threads end together."""
+    count = -(-total // size)
+    if count > 1:
+        count = min(total, -(-count // 4) * 4)
+    ends = [total * part // count for part in range(count + 1)] if count else [0]
+    return [slice(start, end) for start, end in zip(ends, ends[1:])]
 
 
 def over_rows(kernel, *arrays, row_bytes: int = 1 << 18) -> None:
@@ -165,18 +175,47 @@ def scratch(name: str, shape: tuple, dtype) -> np.ndarray:
 
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """np.matmul with large 2-D products split over the rows (or, where these are few, the columns) of the result."""
-    if a.ndim != 2 or b.ndim != 2 or a.dtype != b.dtype or a.shape[0] * a.shape[1] * b.shape[1] < 1 << 20 or a.shape[1] != b.shape[0]:
+    if a.ndim != 2 or b.ndim != 2 or a.dtype != b.dtype or a.shape[1] != b.shape[0] or a.shape[0] * b.shape[1] * max(a.shape[1], 8) < 1 << 20:
         with _blas:
             return np.matmul(a, b)
     rows, columns = a.shape[0], b.shape[1]
     out = np.empty((rows, columns), a.dtype)
-    if rows >= columns:
+    if a.shape[1] == 1:         # an outer product has nothing to add up, and BLAS only makes it slower
+        parts = spans(rows, -(-rows // 4))
+        run(lambda i: np.multiply(a[parts[i]], b, out=out[parts[i]]), len(parts))
+    elif rows >= columns:
         parts = spans(rows, max(64, -(-rows // 8)))
         run(lambda i: np.matmul(a[parts[i]], b, out=out[parts[i]]), len(parts))
     else:
         parts = spans(columns, max(64, -(-columns // 8)))
         run(lambda i: np.matmul(a, b[:, parts[i]], out=out[:, parts[i]]), len(parts))
     return out
+
+
+def sum(array: np.ndarray, axes: tuple, keepdims: bool) -> np.ndarray:
+    """array.sum(axes), a large sum over all but the last axis in parts (their sums are then added in their order)."""
+    if axes != tuple(range(array.ndim - 1)) or array.size < 1 << 18 or not array.flags.c_contiguous:
+        return array.sum(axis=axes, keepdims=keepdims)
+    rows = array.reshape(-1, array.shape[-1])
+    parts = spans(len(rows), max(1, (1 << 16) // rows.shape[1]))
+    shares = np.empty((len(parts), rows.shape[1]), array.dtype)
+    run(lambda i: rows[parts[i]].sum(axis=0, out=shares[i]), len(parts))
+    total = shares.sum(axis=0)
+    return total.reshape((1,) * (array.ndim - 1) + total.shape) if keepdims else total
+
+
+def keep_memory() -> None:
+    """Have the C library keep freed memory for this process instead of handing it back page by page (glibc; elsewhere nothing happens).
+
+    A training step frees and takes again every array of the last one; mapped and faulted in anew each time they cost 15 to 20 % of it.
+    What the user has set in the environment (MALLOC_...) stays as it is.
+    """
+    if not sys.platform.startswith("linux") or any(name.startswith("MALLOC_") for name in os.environ):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for option, value in ((-1, 1 << 30), (-3, 1 << 30)):        # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+            mallopt(option, value)
 
 
 def processor() -> str:

@@ -86,7 +86,7 @@ def avg_pool2d(x, kernel_size, stride=None, padding=0, count_include_pad=True):
     taps = window.kernel[0] * window.kernel[1]
 
     def sums(images):
-        return reshape(im2col(images, kernel_size, window.stride, window.padding), len(images), *window.features, taps, -1).sum(axis=3)
+        return reshape(im2col(images, kernel_size, window.stride, window.padding), len(images), *window.features, taps, images.shape[3]).sum(axis=3)
     if count_include_pad:
         return sums(x) / taps
     return sums(x) / sums(np.ones((1, *x.shape[1:3], 1), x.dtype)).data
@@ -117,6 +117,8 @@ def upsample(x, scale_factor, mode="nearest"):
 def pixel_shuffle(x, r):
     """Channels to resolution (Shi et al. 2016): (N, H, W, C*r*r) -> (N, H*r, W*r, C); channel c*r*r + i*r + j becomes pixel (i, j) of c."""
     x = _images(x)
+    if isinstance(r, (tuple, list)):
+        raise TypeError(f"r must be one integer for both axes; got {r!r}")
     r, _ = shapes.pair(r, "r")
     n, h, w, channels = x.shape
     if channels % (r * r):

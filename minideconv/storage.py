@@ -1,5 +1,6 @@
 """Files that are never half-written and never unpickled."""
 import os
+import zipfile
 
 import numpy as np
 
@@ -21,15 +22,25 @@ def replace(path, write) -> None:
 
 
 def save_arrays(path, arrays: dict) -> None:
-    """Write named arrays as one .npz."""
-    replace(path, lambda file: np.savez(file, **arrays))
+    """Write named arrays as one .npz. ValueError for arrays of Python objects: they would have to be pickled."""
+    arrays = {name: np.asanyarray(array) for name, array in arrays.items()}
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise ValueError(f"{name} must be an array of numbers or text; got dtype {array.dtype}")
+
+    def write(file):
+        with zipfile.ZipFile(file, "w") as archive:         # np.savez takes the names as keywords, and some are its own
+            for name, array in arrays.items():
+                with archive.open(name + ".npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+    replace(path, write)
 
 
 def load_arrays(path) -> dict:
     """The arrays of an .npz by name. ValueError where it is no such file, FileNotFoundError where there is none."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
     except FileNotFoundError:
         raise
     except Exception as error:      # zipfile, zlib, struct and the pickle guard each raise their own

@@ -47,7 +47,10 @@ def recording() -> bool:
 
 
 class observe:
-    """Context manager: observer(name, direction, call) is asked to run every operation ("forward") and vjp ("backward") of this thread."""
+    """Context manager: observer(name, direction, call) is asked to run every operation ("forward") and vjp ("backward") of this thread.
+
+    call is a functools.partial: the observer returns call(), and may look at call.args (the inputs, or the gradient) and call.keywords (settings).
+    """
 
     def __init__(self, observer):
         self.observer = observer
@@ -120,7 +123,7 @@ class Tensor:
         if not self.requires_grad:
             raise ValueError("backward() needs a Tensor computed from inputs with requires_grad=True (outside no_grad)")
         for tensor, g in _walk(self, gradient, inputs, create_graph=False).items():
-            tensor.grad = np.array(g.data) if tensor.grad is None else tensor.grad + g.data
+            tensor.grad = np.array(g.data) if tensor.grad is None else np.asarray(tensor.grad + g.data)     # a sum of 0-d arrays is no array
 
 
 class Node:
@@ -176,7 +179,7 @@ def primitive(function):
         if observer is None:
             data, *vjps = function(*inputs, **settings)
         else:
-            data, *vjps = observer(name, "forward", lambda: function(*inputs, **settings))
+            data, *vjps = observer(name, "forward", functools.partial(function, *inputs, **settings))
         result = Tensor(data if isinstance(data, np.ndarray) else np.asarray(data))
         if recording() and any(i is not None and i.requires_grad for i in inputs):
             kept = [(i, vjp if i.requires_grad else None) for i, vjp in zip(inputs, vjps) if i is not None]
@@ -234,7 +237,7 @@ def _walk(output, gradient, wanted, create_graph) -> dict:
             node.check()
             for parent, vjp in zip(node.inputs, node.vjps):
                 if parent in on_path:
-                    part = vjp(g) if observer is None else observer(node.name, "backward", lambda: vjp(g))
+                    part = vjp(g) if observer is None else observer(node.name, "backward", functools.partial(vjp, g))
                     if part.shape != parent.shape or part.dtype != parent.dtype:
                         raise ValueError(f"a vjp of {node.name} returned {part.dtype} {part.shape} for an input of {parent.dtype} {parent.shape}")
                     pending[parent] = part if parent not in pending else pending[parent] + part

@@ -29,7 +29,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(data, tmp_path_factory):
-    """An uninterrupted run of three epochs (81 training images, batches of 16: 5 steps each)."""
+    """An uninterrupted run of three epochs (90 images, batches of 16: 5 steps each)."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     done = minideconv("train", "--data", data, "--epochs", 3, "--batch-size", 16, "--seed", 3, "--out", folder)
     assert done.returncode == 0, done.stderr

@@ -30,8 +30,7 @@ def load(source, split="train", folder=None):
         FILE.npz    `images` (N, H, W) or (N, H, W, C), uint8 or floats in [0, 1]; `labels` (N,) integers >= 0, optional
         FILE.npy    the images alone
         FOLDER      PNG and JPEG files of one size; sub-folders, one level deep, are classes, sorted names -> 0, 1, ...
-    split: "train" or "test". A path has no test images of its own, so every tenth of its images (the 10th, 20th, ...)
-        is held out: "train" returns the others, "test" those. Fewer than ten images all go to "train".
+    split: "train" or "test". A path is for training, all of it: asking it for "test" is an error.
     folder: where the IDX files of the two MNISTs are (other sources ignore it): FOLDER/NAME or FOLDER itself.
         Without it they are looked for in $MINIDECONV_DATA, else in the user's cache, and only there are missing
         ones downloaded; see `minideconv.data.mnist.load_mnist`.

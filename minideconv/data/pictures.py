@@ -18,27 +18,22 @@ WANTED = f"a file ending in {' or '.join(ARRAYS)}, or a folder of {', '.join(PIC
 def load_pictures(path, split="train"):
     """Return `(images, labels)` of a file or folder: uint8 (N, H, W, C), int64 (N,) or None. See `data.load`.
 
-    Every tenth image is held out as "test". A folder's images are sorted by class and name, so each class of ten or
-    more is in both splits. Raises DataError, naming the file, for whatever cannot be used.
+    All of it is for training: a path has no test split. Raises DataError, naming the file, for whatever cannot be used.
     """
+    if split == "test":
+        raise DataError(f"{path} is one set of images with no test split of its own; keep those for testing in a file of "
+                        "their own and load that")
     path = Path(os.path.expanduser(path))
     try:
         if path.is_dir():
-            images, labels = read_folder(path)
-        elif path.suffix.lower() in ARRAYS and path.is_file():
-            images, labels = read_arrays(path)
-        elif path.exists():
+            return read_folder(path)
+        if path.suffix.lower() in ARRAYS and path.is_file():
+            return read_arrays(path)
+        if path.exists():
             raise DataError(f"{path} is not of a known kind; give {WANTED}")
-        else:
-            raise DataError(f'no data set and no file "{path}"; give strokes, mnist, fashion-mnist, {WANTED}')
+        raise DataError(f'no data set and no file "{path}"; give strokes, mnist, fashion-mnist, {WANTED}')
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error}); check its permissions") from None
-    held_out = np.arange(len(images)) % 10 == 9
-    if split == "test" and not held_out.any():
-        raise DataError(f"{path}: every tenth image is for testing, but there are only {len(images)}; "
-                        "give at least 10 images, or use the train split")
-    chosen = held_out if split == "test" else ~held_out
-    return images[chosen], None if labels is None else labels[chosen]
 
 
 def read_arrays(path):

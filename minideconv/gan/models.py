@@ -1,7 +1,8 @@
 """The two networks: a generator that is a stack of transposed convolutions, and a discriminator that is its mirror image.
 
 The recipe is DCGAN's (Radford et al. 2015): strided convolutions instead of pooling, batch norm except at both ends, leaky ReLU 0.2, weights
-from N(0, 0.02). 4x4 kernels with stride 2 overlap evenly (4 is a multiple of 2), so nothing checkers before training has begun.
+from N(0, 0.02). 4x4 kernels with stride 2 overlap evenly (4 is a multiple of 2), so no
+checkerboard is built into all networks alike.
 For 28x28x1 images these are exactly
 
     generator      z (100,) -> Linear 7x7x128, BN, LReLU -> tconv 4x4 s2 -> 64, BN, LReLU -> tconv 4x4 s2 -> 1, sigmoid

@@ -1,0 +1,361 @@
+"""The convolution trio and im2col/col2im against loops over the trilinear form, in values and not only in shapes.
+
+Notation: N images x (H, W, C); features y (OH, OW, O); kernel w (KH, KW, C/groups, O); s, p, d: stride, padding, dilation.
+The data are small integers in float64, so every sum is exact and `==` is the comparison.
+"""
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import minideconv as md
+import minideconv.functional as F
+from minideconv import lowering
+
+
+class Geometry(NamedTuple):
+    image: tuple
+    features: tuple
+    kernel: tuple
+    stride: tuple
+    padding: tuple          # ((top, bottom), (left, right))
+    dilation: tuple
+
+    def settings(self):
+        return dict(stride=self.stride, padding=self.padding, dilation=self.dilation)
+
+
+@st.composite
+def geometries(draw):
+    """Two axes drawn on their own: from the number of windows and the pixels that no window reaches, the size follows."""
+    axes = []
+    for _ in range(2):
+        kernel, stride, dilation = draw(st.integers(1, 4)), draw(st.integers(1, 5)), draw(st.integers(1, 3))
+        pads, features, unused = draw(st.tuples(st.integers(0, 3), st.integers(0, 3))), draw(st.integers(1, 4)), draw(st.integers(0, stride - 1))
+        image = (features - 1) * stride + dilation * (kernel - 1) + 1 - sum(pads) + unused
+        assume(image >= 1)
+        axes.append((image, features, kernel, stride, pads, dilation))
+    return Geometry(*zip(*axes))
+
+
+@st.composite
+def problems(draw):
+    """A geometry, groups, and integer arrays x, w, y that fit it."""
+    geometry, groups = draw(geometries()), draw(st.integers(1, 3))
+    channels, outputs, count = groups * draw(st.integers(1, 3)), groups * draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    rng = np.random.default_rng(draw(st.integers(0, 2 ** 16)))
+    x = integers(rng, count, *geometry.image, channels)
+    w = integers(rng, *geometry.kernel, channels // groups, outputs)
+    y = integers(rng, count, *geometry.features, outputs)
+    return geometry, groups, x, w, y
+
+
+def integers(rng, *shape):
+    return rng.integers(-4, 5, shape).astype(np.float64)
+
+
+def touches(geometry):
+    """Every (i, j, u, v, h, w): tap (u, v) of window (i, j) lies on pixel (h, w) of the image. The definition, in loops."""
+    for i in range(geometry.features[0]):
+        for j in range(geometry.features[1]):
+            for u in range(geometry.kernel[0]):
+                for v in range(geometry.kernel[1]):
+                    h = i * geometry.stride[0] + u * geometry.dilation[0] - geometry.padding[0][0]
+                    w = j * geometry.stride[1] + v * geometry.dilation[1] - geometry.padding[1][0]
+                    if 0 <= h < geometry.image[0] and 0 <= w < geometry.image[1]:
+                        yield i, j, u, v, h, w
+
+
+def channel_groups(groups, channels, outputs):
+    """The channels of x and the outputs of each group, as slices."""
+    for group in range(groups):
+        yield tuple(slice(group * size // groups, (group + 1) * size // groups) for size in (channels, outputs))
+
+
+def naive_conv(geometry, groups, x, w):
+    y = np.zeros((len(x), *geometry.features, w.shape[3]))
+    for i, j, u, v, h, k in touches(geometry):
+        for c, o in channel_groups(groups, x.shape[3], w.shape[3]):
+            y[:, i, j, o] += x[:, h, k, c] @ w[u, v, :, o]
+    return y
+
+
+def naive_transpose(geometry, groups, y, w):
+    x = np.zeros((len(y), *geometry.image, w.shape[2] * groups))
+    for i, j, u, v, h, k in touches(geometry):
+        for c, o in channel_groups(groups, x.shape[3], w.shape[3]):
+            x[:, h, k, c] += y[:, i, j, o] @ w[u, v, :, o].T
+    return x
+
+
+def naive_kernel(geometry, groups, x, y):
+    w = np.zeros((*geometry.kernel, x.shape[3] // groups, y.shape[3]))
+    for i, j, u, v, h, k in touches(geometry):
+        for c, o in channel_groups(groups, x.shape[3], y.shape[3]):
+            w[u, v, :, o] += x[:, h, k, c].T @ y[:, i, j, o]
+    return w
+
+
+def assert_equal(tensor, expected):
+    assert tensor.shape == expected.shape and tensor.dtype == expected.dtype
+    assert np.all(tensor.data == expected)
+
+
+def transposed_settings(geometry):
+    """What conv_transpose2d needs for this very image: its size by name."""
+    return dict(geometry.settings(), output_size=geometry.image)
+
+
+@given(problem=problems())
+def test_conv2d(kernels, problem):
+    geometry, groups, x, w, _ = problem
+    assert_equal(F.conv2d(x, w, groups=groups, **geometry.settings()), naive_conv(geometry, groups, x, w))
+
+
+@given(problem=problems())
+def test_conv_transpose2d(kernels, problem):
+    geometry, groups, _, w, y = problem
+    assert_equal(F.conv_transpose2d(y, w, groups=groups, **transposed_settings(geometry)), naive_transpose(geometry, groups, y, w))
+
+
+@given(problem=problems())
+def test_conv_kernel_grad(kernels, problem):
+    geometry, groups, x, _, y = problem
+    assert_equal(F.conv_kernel_grad(x, y, geometry.kernel, groups=groups, **geometry.settings()), naive_kernel(geometry, groups, x, y))
+
+
+@given(problem=problems())
+def test_bias_is_added_to_every_pixel(problem):
+    geometry, groups, x, w, y = problem
+    bias = np.arange(1, w.shape[3] + 1, dtype=np.float64)
+    assert_equal(F.conv2d(x, w, bias, groups=groups, **geometry.settings()), naive_conv(geometry, groups, x, w) + bias)
+    bias = np.arange(1, x.shape[3] + 1, dtype=np.float64)
+    assert_equal(F.conv_transpose2d(y, w, bias, groups=groups, **transposed_settings(geometry)), naive_transpose(geometry, groups, y, w) + bias)
+
+
+@given(problem=problems())
+def test_gradients_are_the_other_two_operations(kernels, problem):
+    """With a random cotangent: all ones would not see a gradient that is permuted."""
+    geometry, groups, x, w, y = problem
+    tx, tw, ty = (md.Tensor(a, requires_grad=True) for a in (x, w, y))
+    by_x, by_w = md.grad(F.conv2d(tx, tw, groups=groups, **geometry.settings()), (tx, tw), gradient=y)
+    assert_equal(by_x, naive_transpose(geometry, groups, y, w))
+    assert_equal(by_w, naive_kernel(geometry, groups, x, y))
+    by_y, by_w = md.grad(F.conv_transpose2d(ty, tw, groups=groups, **transposed_settings(geometry)), (ty, tw), gradient=x)
+    assert_equal(by_y, naive_conv(geometry, groups, x, w))
+    assert_equal(by_w, naive_kernel(geometry, groups, x, y))
+    by_x, by_y = md.grad(F.conv_kernel_grad(tx, ty, geometry.kernel, groups=groups, **geometry.settings()), (tx, ty), gradient=w)
+    assert_equal(by_x, naive_transpose(geometry, groups, y, w))
+    assert_equal(by_y, naive_conv(geometry, groups, x, w))
+
+
+@given(problem=problems())
+def test_adjoint_identity(kernels, problem):
+    geometry, groups, x, w, y = problem
+    left = np.vdot(F.conv2d(x, w, groups=groups, **geometry.settings()).data, y)
+    assert left == np.vdot(x, F.conv_transpose2d(y, w, groups=groups, **transposed_settings(geometry)).data)
+    assert left == np.vdot(w, F.conv_kernel_grad(x, y, geometry.kernel, groups=groups, **geometry.settings()).data)
+
+
+@given(problem=problems())
+def test_im2col_and_col2im(kernels, problem):
+    geometry, _, x, _, _ = problem
+    channels = x.shape[3]
+    expected = np.zeros((len(x), *geometry.features, *geometry.kernel, channels))
+    for i, j, u, v, h, k in touches(geometry):
+        expected[:, i, j, u, v] = x[:, h, k]
+    cols = F.im2col(x, geometry.kernel, **geometry.settings())
+    assert_equal(cols, expected.reshape(len(x), *geometry.features, -1))        # channel fastest
+
+    stamps = integers(np.random.default_rng(0), *cols.shape)
+    taps = stamps.reshape(expected.shape)
+    image = np.zeros_like(x)
+    for i, j, u, v, h, k in touches(geometry):
+        image[:, h, k] += taps[:, i, j, u, v]
+    assert_equal(F.col2im(stamps, geometry.image, geometry.kernel, **geometry.settings()), image)
+
+
+@given(problem=problems())
+def test_im2col_and_col2im_are_each_others_gradient(problem):
+    geometry, _, x, _, _ = problem
+    tx = md.Tensor(x, requires_grad=True)
+    cols = F.im2col(tx, geometry.kernel, **geometry.settings())
+    cotangent = md.Tensor(integers(np.random.default_rng(1), *cols.shape), requires_grad=True)
+    image = F.col2im(cotangent, geometry.image, geometry.kernel, **geometry.settings())
+    assert_equal(md.grad(cols, tx, gradient=cotangent)[0], image.data)
+    assert_equal(md.grad(image, cotangent, gradient=x)[0], cols.data)
+
+
+@given(problem=problems(), budget=st.sampled_from([1, 200, 1000]))
+def test_bands_and_chunks_change_nothing(kernels, problem, budget):
+    """With a budget of a few bytes every chunk is one row of one image, or a few of them."""
+    geometry, groups, x, w, y = problem
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lowering, "COLUMN_BYTES", budget)
+        assert_equal(F.conv2d(x, w, groups=groups, **geometry.settings()), naive_conv(geometry, groups, x, w))
+        assert_equal(F.conv_transpose2d(y, w, groups=groups, **transposed_settings(geometry)), naive_transpose(geometry, groups, y, w))
+        assert_equal(F.conv_kernel_grad(x, y, geometry.kernel, groups=groups, **geometry.settings()), naive_kernel(geometry, groups, x, y))
+
+
+def test_bands_are_really_used():
+    """Otherwise the test above compares one way of computing with itself."""
+    assert len(lowering._chunks(2, 8, 100)) == 1
+    bands = lowering._chunks(2, 8, 100, 300)
+    assert [(c.first, c.top, c.bottom) for c in bands] == [(0, 0, 3), (0, 3, 6), (0, 6, 8), (1, 0, 3), (1, 3, 6), (1, 6, 8)]
+
+
+@given(problem=problems())
+def test_output_padding_and_output_size_name_the_same_images(problem):
+    geometry, groups, _, w, y = problem
+    axes = list(zip(geometry.features, geometry.kernel, geometry.stride, geometry.padding, geometry.dilation))
+    least = [(f - 1) * s + d * (k - 1) + 1 - sum(pads) for f, k, s, pads, d in axes]
+    extra = tuple(size - low for size, low in zip(geometry.image, least))
+    by_padding = F.conv_transpose2d(y, w, groups=groups, output_padding=extra, **geometry.settings())
+    assert_equal(by_padding, naive_transpose(geometry, groups, y, w))
+    both = F.conv_transpose2d(y, w, groups=groups, output_padding=extra, **transposed_settings(geometry))
+    assert_equal(both, by_padding.data)
+
+
+def test_rows_of_output_padding_are_computed_not_zero():
+    """4 taps, stride 3, 3 rows cropped after: the row that output_padding gives back is part of the last stamp."""
+    y, w = np.ones((1, 2, 1, 1)), np.arange(1.0, 5.0).reshape(4, 1, 1, 1)
+    image = F.conv_transpose2d(y, w, stride=3, padding=((0, 3), (0, 0)), output_padding=(1, 0))
+    assert image.data.ravel().tolist() == [1, 2, 3, 4 + 1, 2]
+
+
+def same(geometry):
+    """The geometry that "same" must resolve to: ceil(size / stride) windows, the odd pixel of padding after."""
+    features, pads = [], []
+    for size, kernel, stride, dilation in zip(geometry.image, geometry.kernel, geometry.stride, geometry.dilation):
+        count = (size + stride - 1) // stride
+        total = max((count - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
+        features.append(count)
+        pads.append((total // 2, total - total // 2))
+    return geometry._replace(features=tuple(features), padding=tuple(pads))
+
+
+@given(problem=problems())
+def test_same(kernels, problem):
+    geometry, groups, x, w, _ = problem
+    geometry = same(geometry)
+    settings = dict(geometry.settings(), groups=groups, padding="same")
+    assert_equal(F.conv2d(x, w, **settings), naive_conv(geometry, groups, x, w))
+    y = integers(np.random.default_rng(2), 2, *geometry.features, w.shape[3])
+    assert_equal(F.conv_transpose2d(y, w, output_size=geometry.image, **settings), naive_transpose(geometry, groups, y, w))
+    whole = tuple(f * s for f, s in zip(geometry.features, geometry.stride))            # what it is without a name: features * stride
+    assert_equal(F.conv_transpose2d(y, w, **settings), naive_transpose(same(geometry._replace(image=whole)), groups, y, w))
+
+
+def test_same_of_an_even_kernel_pads_one_before_and_two_after():
+    x, w = np.zeros((1, 5, 1, 1)), np.arange(1.0, 5.0).reshape(4, 1, 1, 1)
+    x[0, 2] = 1
+    assert F.conv2d(x, w, padding="same").data.ravel().tolist() == [4, 3, 2, 1, 0]
+
+
+@given(problem=problems())
+def test_valid_and_short_spellings_of_padding(problem):
+    geometry, groups, x, w, _ = problem
+    rest = dict(stride=geometry.stride, dilation=geometry.dilation, groups=groups)
+    for spelling, spelled in ((2, ((2, 2), (2, 2))), ((3, 1), ((3, 3), (1, 1))), ("valid", ((0, 0), (0, 0)))):
+        fits = all(d * (k - 1) + 1 <= size + sum(p) for d, k, size, p in zip(geometry.dilation, geometry.kernel, geometry.image, spelled))
+        if fits:
+            assert_equal(F.conv2d(x, w, padding=spelling, **rest), F.conv2d(x, w, padding=spelled, **rest).data)
+
+
+SPECIAL = {     # name: image, kernel, stride, padding
+    "a 1x1 kernel is a product of channels": ((3, 4), (1, 1), (1, 1), ((0, 0), (0, 0))),
+    "a kernel as large as the image": ((3, 4), (3, 4), (1, 1), ((0, 0), (0, 0))),
+    "pixels that no window reaches": ((7, 8), (2, 1), (5, 3), ((0, 0), (0, 0))),
+    "windows that lie on padding alone": ((1, 1), (1, 2), (1, 2), ((3, 2), (2, 3))),
+    "one row": ((1, 9), (1, 3), (1, 2), ((0, 0), (1, 0))),
+}
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_special_geometries(kernels, name, count):
+    image, kernel, stride, padding = SPECIAL[name]
+    features = tuple((size + sum(p) - k) // s + 1 for size, k, s, p in zip(image, kernel, stride, padding))
+    geometry = Geometry(image, features, kernel, stride, padding, (1, 1))
+    rng = np.random.default_rng(0)
+    for channels, outputs in ((1, 1), (1, 3), (2, 1)):
+        x, y, w = integers(rng, count, *image, channels), integers(rng, count, *features, outputs), integers(rng, *kernel, channels, outputs)
+        assert_equal(F.conv2d(x, w, **geometry.settings()), naive_conv(geometry, 1, x, w))
+        assert_equal(F.conv_transpose2d(y, w, **transposed_settings(geometry)), naive_transpose(geometry, 1, y, w))
+        assert_equal(F.conv_kernel_grad(x, y, kernel, **geometry.settings()), naive_kernel(geometry, 1, x, y))
+
+
+@pytest.mark.parametrize("features", [(1, 3), (2, 3), (5, 4), (7, 7)])
+@pytest.mark.parametrize("padding", [((0, 0), (0, 0)), ((1, 1), (1, 1)), ((2, 1), (0, 3))])
+@pytest.mark.parametrize("channels, outputs, groups", [(15, 16, 1), (16, 15, 1), (16, 16, 1), (17, 18, 1), (32, 32, 2)])
+def test_both_sides_of_the_boundary_to_fewer_products(kernels, features, padding, channels, outputs, groups):
+    """4x4 stride-2 layers with many channels are computed in another way (tiles.py), which must be exact on integers too."""
+    rng = np.random.default_rng(0)
+    for unused in ((0, 0), (1, 0), (0, 1)):
+        image = tuple(2 * f + 2 - sum(pads) + more for f, pads, more in zip(features, padding, unused))
+        geometry = Geometry(image, features, (4, 4), (2, 2), padding, (1, 1))
+        x, y, w = integers(rng, 3, *image, channels), integers(rng, 3, *features, outputs), integers(rng, 4, 4, channels // groups, outputs)
+        assert_equal(F.conv2d(x, w, groups=groups, **geometry.settings()), naive_conv(geometry, groups, x, w))
+        assert_equal(F.conv_transpose2d(y, w, groups=groups, **transposed_settings(geometry)), naive_transpose(geometry, groups, y, w))
+        assert_equal(F.conv_kernel_grad(x, y, 4, groups=groups, **geometry.settings()), naive_kernel(geometry, groups, x, y))
+
+
+def test_float32_and_arrays_in_any_memory_order(kernels):
+    rng = np.random.default_rng(0)
+    x, w = integers(rng, 2, 5, 6, 3), integers(rng, 3, 2, 3, 4)
+    expected = F.conv2d(x, w, stride=2).data
+    strange = np.asfortranarray(x.astype(np.float32)), w.astype(np.float32)[::-1][::-1].transpose(3, 2, 1, 0).copy().transpose(3, 2, 1, 0)
+    strange[0].flags.writeable = False
+    assert_equal(F.conv2d(*strange, stride=2), expected.astype(np.float32))
+    y = np.asfortranarray(expected.astype(np.float32))
+    assert_equal(F.conv_transpose2d(y, strange[1], stride=2, output_size=(5, 6)),
+                 F.conv_transpose2d(expected, w, stride=2, output_size=(5, 6)).data.astype(np.float32))
+
+
+X, W, Y = np.zeros((1, 6, 5, 2), np.float32), np.zeros((3, 2, 2, 4), np.float32), np.zeros((1, 4, 4, 4), np.float32)
+REFUSED = {     # what is wrong: (call, error, words of the message)
+    "channels first": (lambda: F.conv2d(np.zeros((1, 2, 6, 5), np.float32), W), ValueError,
+                       ["(1, 2, 6, 5)", "channels come last", "transpose(0, 2, 3, 1)"]),
+    "channels first, transposed": (lambda: F.conv_transpose2d(np.zeros((1, 4, 6, 5), np.float32), W), ValueError, ["channels come last"]),
+    "channels that fit nowhere": (lambda: F.conv2d(X[..., :1], W), ValueError, ["x must be (N, H, W, 2)", "(1, 6, 5, 1)"]),
+    "three axes": (lambda: F.conv2d(X[0], W), ValueError, ["x", "4 axes", "(6, 5, 2)"]),
+    "a kernel of three axes": (lambda: F.conv2d(X, W[0]), ValueError, ["weight", "4 axes", "(2, 2, 4)"]),
+    "groups that do not divide": (lambda: F.conv2d(X, W, groups=3), ValueError, ["groups", "O = 4", "got 3"]),
+    "no groups": (lambda: F.conv2d(X, W, groups=0), ValueError, ["groups", "got 0"]),
+    "half a group": (lambda: F.conv2d(X, W, groups=1.5), TypeError, ["groups", "1.5"]),
+    "bias of another size": (lambda: F.conv2d(X, W, np.zeros(2, np.float32)), ValueError, ["bias", "(4,)", "got (2,)"]),
+    "bias of another size, transposed": (lambda: F.conv_transpose2d(Y, W, np.zeros(4, np.float32)), ValueError, ["bias", "(2,)", "got (4,)"]),
+    "two dtypes": (lambda: F.conv2d(X, W.astype(np.float64)), TypeError, ["one dtype", "float32", "float64"]),
+    "integers": (lambda: F.conv2d(X.astype(int), W.astype(int)), TypeError, ["float32 or float64", "int64"]),
+    "output_padding as large as the stride": (lambda: F.conv_transpose2d(Y, W, stride=2, output_padding=(0, 2)), ValueError,
+                                              ["output_padding", "= 2", "got 2 on axis W", "8 to 9"]),
+    "negative output_padding": (lambda: F.conv_transpose2d(Y, W, output_padding=-1), ValueError, ["output_padding", "-1"]),
+    "output_size out of reach": (lambda: F.conv_transpose2d(Y, W, stride=2, output_size=(11, 8)), ValueError, ["axis H", "9 to 10"]),
+    "output_size against output_padding": (lambda: F.conv_transpose2d(Y, W, stride=2, output_padding=1, output_size=(9, 8)), ValueError,
+                                           ["output_size (9, 8)", "output_padding is (1, 1)"]),
+    "output_padding with same": (lambda: F.conv_transpose2d(Y, W, stride=2, padding="same", output_padding=1), ValueError, ["same", "output_size"]),
+    "output_size against same": (lambda: F.conv_transpose2d(Y, W, stride=2, padding="same", output_size=(9, 8)), ValueError, ["(9, 8)", "(4, 4)"]),
+    "everything cropped": (lambda: F.conv_transpose2d(Y, W, padding=3), ValueError, ["padding", "crops"]),
+    "an image smaller than the kernel": (lambda: F.conv2d(X[:, :2], W), ValueError, ["3x2", "does not fit", "2x5"]),
+    "a dilated kernel that is too large": (lambda: F.conv2d(X, W, dilation=3), ValueError, ["7x4", "dilation (3, 3)"]),
+    "an unknown word for padding": (lambda: F.conv2d(X, W, padding="full"), ValueError, ["padding", "'full'"]),
+    "negative padding": (lambda: F.conv2d(X, W, padding=-1), ValueError, ["padding", "-1"]),
+    "stride zero": (lambda: F.conv2d(X, W, stride=0), ValueError, ["stride", "got 0"]),
+    "three strides": (lambda: F.conv2d(X, W, stride=(1, 1, 1)), ValueError, ["stride", "(1, 1, 1)"]),
+    "a fractional stride": (lambda: F.conv2d(X, W, stride=1.5), TypeError, ["stride", "1.5"]),
+    "features of another size": (lambda: F.conv_kernel_grad(X, Y, (3, 3)), ValueError, ["y", "(4, 3)", "(1, 4, 4, 4)"]),
+    "columns of another size": (lambda: F.col2im(np.zeros((1, 4, 4, 12), np.float32), (6, 6), (3, 2)), ValueError, ["cols", "(4, 5)"]),
+    "columns of no whole channel": (lambda: F.col2im(np.zeros((1, 4, 4, 5), np.float32), (6, 5), (3, 2)), ValueError, ["cols", "KH*KW = 6"]),
+    "text": (lambda: F.conv2d("picture", W), TypeError, ["str"]),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_does_not_fit_is_refused_in_words_that_help(name):
+    call, error, words = REFUSED[name]
+    with pytest.raises(error) as caught:
+        call()
+    for word in words:
+        assert word in str(caught.value)

@@ -1,0 +1,342 @@
+"""Every kernel of reference.py against loops written here, and every kernel of fast.py against the same loops and against reference.
+
+A case draws the arguments of one kernel and says what they should be afterwards; both implementations run on copies of them, with
+what is to be written filled with rubbish first. Integers in floats make sums exact: such cases are compared with `==`.
+"""
+import inspect
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minideconv as md
+from minideconv.kernels import fast, reference
+
+MODULES = {"reference": reference, "fast": fast}
+
+
+class Case(NamedTuple):
+    arguments: tuple
+    written: dict           # place among the arguments -> the array expected there, or the tuple of arrays
+    exact: bool = True
+
+
+def integers(rng, dtype, *shape):
+    return rng.integers(-4, 5, shape).astype(dtype)
+
+
+def columns_geometry(draw):
+    """Windows anywhere over an image, also beside it and with negative padding: (image, features, kernel, stride, padding, dilation)."""
+    both = [(draw(st.integers(1, 6)), draw(st.integers(1, 4)), draw(st.integers(1, 3)), draw(st.integers(1, 4)),
+             draw(st.integers(-3, 4)), draw(st.integers(1, 3))) for _ in "hw"]
+    return tuple(zip(*both))
+
+
+def touches(image, features, kernel, stride, padding, dilation):
+    """(window i, j; tap u, v; pixel h, w) wherever the tap lies on the image."""
+    for i, j, u, v in itertools.product(*map(range, features + kernel)):
+        h, w = i * stride[0] + u * dilation[0] - padding[0], j * stride[1] + v * dilation[1] - padding[1]
+        if 0 <= h < image[0] and 0 <= w < image[1]:
+            yield i, j, u, v, h, w
+
+
+def im2col(draw, rng, dtype):
+    image, features, kernel, stride, padding, dilation = geometry = columns_geometry(draw)
+    count, channels = draw(st.integers(0, 2)), draw(st.integers(1, 3))
+    x = integers(rng, dtype, count, *image, channels)
+    cols = np.zeros((count, *features, *kernel, channels), dtype)
+    for i, j, u, v, h, w in touches(*geometry):
+        cols[:, i, j, u, v] = x[:, h, w]
+    return Case((x, stride, padding, dilation, cols), {4: cols})
+
+
+def col2im(draw, rng, dtype):
+    image, features, kernel, stride, padding, dilation = geometry = columns_geometry(draw)
+    count, channels = draw(st.integers(0, 2)), draw(st.integers(1, 3))
+    cols = integers(rng, dtype, count, *features, *kernel, channels)
+    x = np.zeros((count, *image, channels), dtype)
+    for i, j, u, v, h, w in touches(*geometry):
+        x[:, h, w] += cols[:, i, j, u, v]
+    return Case((cols, stride, padding, dilation, x), {4: x})
+
+
+def max_switches(draw, rng, dtype):
+    """Ties are frequent among few integers; NaN and infinities are strewn in."""
+    axes = []
+    for _ in "hw":
+        size, kernel = draw(st.integers(1, 6)), draw(st.integers(1, 4))
+        padding, stride = draw(st.integers(0, kernel // 2)), draw(st.integers(1, 3))
+        kernel = min(kernel, size + 2 * padding)
+        padding = min(padding, kernel // 2)
+        axes.append((size, (size + 2 * padding - kernel) // stride + 1, kernel, stride, padding))
+    image, features, kernel, stride, padding = zip(*axes)
+    x = integers(rng, dtype, draw(st.integers(0, 2)), *image, draw(st.integers(1, 2)))
+    for value in draw(st.lists(st.sampled_from([np.nan, -np.inf, np.inf]), max_size=6)):
+        if x.size:
+            x.flat[rng.integers(x.size)] = value
+    switches = np.zeros((len(x), *features, x.shape[3]), np.int64)
+    for n, i, j, c in np.ndindex(switches.shape):
+        best = None
+        for u, v in itertools.product(*map(range, kernel)):
+            h, w = i * stride[0] + u - padding[0], j * stride[1] + v - padding[1]
+            if 0 <= h < image[0] and 0 <= w < image[1]:
+                rank = (bool(np.isnan(x[n, h, w, c])), float(np.nan_to_num(x[n, h, w, c], posinf=99, neginf=-99)))
+                if best is None or rank > best[0]:
+                    best = rank, h * image[1] + w
+        switches[n, i, j, c] = best[1]
+    return Case((x, kernel, stride, padding, switches), {4: switches})
+
+
+def switched(draw, rng):
+    """Shapes of an image and of features, and switches that may point at one pixel several times."""
+    count, height, width, channels, rows, columns = (draw(st.integers(1, 4)) for _ in range(6))
+    return (count, height, width, channels), rng.integers(0, height * width, (count, rows, columns, channels))
+
+
+def take_pixels(draw, rng, dtype):
+    shape, switches = switched(draw, rng)
+    x, y = integers(rng, dtype, *shape), np.zeros(switches.shape, dtype)
+    for n, i, j, c in np.ndindex(y.shape):
+        y[n, i, j, c] = x[n, switches[n, i, j, c] // shape[2], switches[n, i, j, c] % shape[2], c]
+    return Case((x, switches, y), {2: y})
+
+
+def put_pixels(draw, rng, dtype):
+    shape, switches = switched(draw, rng)
+    y, x = integers(rng, dtype, *switches.shape), np.zeros(shape, dtype)
+    for n, i, j, c in np.ndindex(y.shape):
+        x[n, switches[n, i, j, c] // shape[2], switches[n, i, j, c] % shape[2], c] += y[n, i, j, c]
+    return Case((y, switches, x), {2: x})
+
+
+SLOPES = st.sampled_from([1.0, 0.0, 0.25, -0.5])        # exact in binary
+
+
+def gate(draw, rng, dtype):
+    shape, slope = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))), draw(SLOPES)
+    g, x = integers(rng, dtype, *shape), integers(rng, dtype, *shape)
+    out = np.array([a if b > 0 else slope * a for a, b in zip(g.flat, x.flat)], dtype).reshape(shape)
+    return Case((g, x, slope, out), {3: out})
+
+
+def rows_of(draw, rng, dtype):
+    return rng.standard_normal((draw(st.integers(1, 40)), draw(st.integers(1, 5)))).astype(dtype)
+
+
+def moments(draw, rng, dtype):
+    x = rows_of(draw, rng, dtype) + dtype(draw(st.sampled_from([0, 30])))
+    mean, deviations = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    for c, column in enumerate(x.T.astype(np.float64)):
+        mean[c] = sum(column) / len(column)
+        deviations[c] = sum((value - mean[c]) ** 2 for value in column)
+    return Case((x, mean.astype(dtype), deviations.astype(dtype)), {1: mean, 2: deviations}, exact=False)
+
+
+def normalised(draw, rng, dtype):
+    """x, scale, shift on a lattice that is exact in binary and never lands on the kink; slope; and z = x * scale + shift."""
+    shape = draw(st.integers(1, 12)), draw(st.integers(1, 4))
+    x, scale = integers(rng, dtype, *shape) / 2, rng.choice([-1, -0.5, 0.5, 2], shape[1]).astype(dtype)
+    shift = (integers(rng, dtype, shape[1]) + dtype(0.125)) / 2
+    z = np.array([[x[r, c] * scale[c] + shift[c] for c in range(shape[1])] for r in range(shape[0])], dtype)
+    return x.astype(dtype), scale, shift.astype(dtype), draw(SLOPES), z
+
+
+def normalise(draw, rng, dtype):
+    x, scale, shift, slope, z = normalised(draw, rng, dtype)
+    out = np.array([[value if value > 0 else slope * value for value in row] for row in z], dtype)
+    return Case((x, scale, shift, slope, out), {4: out})
+
+
+def through_the_ramp(g, z, slope):
+    return np.array([[a if b > 0 else slope * a for a, b in zip(*rows)] for rows in zip(g, z)], g.dtype)
+
+
+def normalise_sums(draw, rng, dtype):
+    x, scale, shift, slope, z = normalised(draw, rng, dtype)
+    g, mean, inverse = integers(rng, dtype, *x.shape), integers(rng, dtype, x.shape[1]), rng.choice([0.5, 2], x.shape[1]).astype(dtype)
+    sums, flow = np.zeros((2, x.shape[1]), dtype), through_the_ramp(g, z, slope)
+    for r, c in np.ndindex(x.shape):
+        sums[0, c] += flow[r, c]
+        sums[1, c] += flow[r, c] * (x[r, c] - mean[c]) * inverse[c]
+    return Case((g, x, scale, shift, slope, mean, inverse, sums), {7: sums})
+
+
+def normalise_input(draw, rng, dtype):
+    x, scale, shift, slope, z = normalised(draw, rng, dtype)
+    g, along, constant = integers(rng, dtype, *x.shape), integers(rng, dtype, x.shape[1]), integers(rng, dtype, x.shape[1])
+    out, flow = np.zeros_like(x), through_the_ramp(g, z, slope)
+    for r, c in np.ndindex(x.shape):
+        out[r, c] = flow[r, c] * scale[c] + x[r, c] * along[c] + constant[c]
+    return Case((g, x, scale, shift, slope, along, constant, out), {7: out})
+
+
+def adam(draw, rng, dtype):
+    size, step = draw(st.integers(1, 20)), draw(st.integers(1, 50))
+    p, g, m, v = rng.standard_normal((4, size)).astype(dtype)
+    v = v * v
+    beta1, beta2 = draw(st.sampled_from([(0.9, 0.999), (0.5, 0.999), (0.0, 0.5)]))
+    rate, eps, decay, corrections = 0.01, 1e-8, draw(st.sampled_from([0.0, 0.1])), (1 - beta1 ** step, 1 - beta2 ** step)
+    after = []
+    for theta, slope, mean, square in zip(*(a.astype(np.float64) for a in (p, g, m, v))):
+        slope = slope + decay * theta
+        mean = beta1 * mean + (1 - beta1) * slope
+        square = beta2 * square + (1 - beta2) * slope ** 2
+        after.append((theta - rate * (mean / corrections[0]) / ((square / corrections[1]) ** 0.5 + eps), mean, square))
+    new_p, new_m, new_v = np.array(after).T
+    return Case((p, g, m, v, rate, beta1, beta2, eps, decay, *corrections), {0: new_p, 2: new_m, 3: new_v}, exact=False)
+
+
+# One axis of the three-for-two products: which phase pixels or outputs (place in the tile, sign) combinations 0, 1 and 2 are made of.
+DIFFERENCES, SUMS = ([(0, 1), (1, -1)], [(1, 1)], [(1, 1), (2, -1)]), ([(0, 1)], [(0, 1), (1, 1)], [(1, -1)])
+
+
+def combined(size, signs, last):
+    """(combination k, tile t, entry r, sign) along an axis of `size` outputs: entries 2t, 2t + 1, 2t + 2, none beyond `last`."""
+    for k in range(3):
+        for t in range((size + (k < 2)) // 2):
+            yield from ((k, t, 2 * t + place, sign) for place, sign in signs[k] if 2 * t + place <= last)
+
+
+def nine(rng, dtype, count, features, *rest):
+    """Nine arrays of integers, part 3k + l with ceil(n / 2) tiles along an axis, floor(n / 2) in combination 2."""
+    return tuple(integers(rng, dtype, count, (features[0] + (k < 2)) // 2, (features[1] + (l < 2)) // 2, *rest) for k in range(3) for l in range(3))
+
+
+def flat(parts):
+    """The nine arrays one after another in one buffer."""
+    return np.concatenate([part.reshape(-1) for part in parts])
+
+
+def tiled_image(draw, rng, dtype):
+    """An image of a 4x4 stride-2 layer, parts, and every (part, tile t, s, phase e, f, pixel h, w, sign) on it."""
+    count, channels, axes = draw(st.integers(1, 2)), draw(st.integers(1, 3)), []
+    for _ in "hw":
+        features, padding, after, unused = draw(st.integers(1, 5)), draw(st.integers(0, 2)), draw(st.integers(0, 1)), draw(st.integers(0, 1))
+        axes.append((2 * features + 2 - padding - after + unused, features, padding))
+    image, features, padding = zip(*axes)
+    terms = []
+    for (k, t, r, a), (l, s, q, b) in itertools.product(*(combined(size, DIFFERENCES, size) for size in features)):
+        for e, f in itertools.product(range(2), repeat=2):
+            h, w = 2 * r + e - padding[0], 2 * q + f - padding[1]
+            if 0 <= h < image[0] and 0 <= w < image[1]:
+                terms.append((3 * k + l, t, s, e, slice(f * channels, (f + 1) * channels), h, w, a * b))
+    return integers(rng, dtype, count, *image, channels), padding, features, nine(rng, dtype, count, features, 2, 2 * channels), terms
+
+
+def tile_image(draw, rng, dtype):
+    x, padding, features, parts, terms = tiled_image(draw, rng, dtype)
+    expected = tuple(np.zeros_like(part) for part in parts)
+    for part, t, s, e, channels, h, w, sign in terms:
+        expected[part][:, t, s, e, channels] += sign * x[:, h, w]
+    return Case((x, padding, *features, flat(parts)), {4: flat(expected)})
+
+
+def untile_image(draw, rng, dtype):
+    x, padding, features, parts, terms = tiled_image(draw, rng, dtype)
+    expected = np.zeros_like(x)
+    for part, t, s, e, channels, h, w, sign in terms:
+        expected[:, h, w] += sign * parts[part][:, t, s, e, channels]
+    return Case((flat(parts), padding, *features, x), {4: expected})
+
+
+def tiled_features(draw, rng, dtype):
+    features, count, outputs = (draw(st.integers(1, 5)), draw(st.integers(1, 5))), draw(st.integers(1, 2)), draw(st.integers(1, 3))
+    terms = [(3 * k + l, t, s, i, j, a * b) for (k, t, i, a), (l, s, j, b) in itertools.product(*(combined(n, SUMS, n - 1) for n in features))]
+    return integers(rng, dtype, count, *features, outputs), nine(rng, dtype, count, features, outputs), terms
+
+
+def tile_features(draw, rng, dtype):
+    y, parts, terms = tiled_features(draw, rng, dtype)
+    expected = tuple(np.zeros_like(part) for part in parts)
+    for part, t, s, i, j, sign in terms:
+        expected[part][:, t, s] += sign * y[:, i, j]
+    return Case((y, flat(parts)), {1: flat(expected)})
+
+
+def untile_features(draw, rng, dtype):
+    y, parts, terms = tiled_features(draw, rng, dtype)
+    expected = np.zeros_like(y)
+    for part, t, s, i, j, sign in terms:
+        expected[:, i, j] += sign * parts[part][:, t, s]
+    return Case((flat(parts), y), {1: expected})
+
+
+CASES = {case.__name__: case for case in (im2col, col2im, max_switches, take_pixels, put_pixels, gate, moments, normalise, normalise_sums,
+                                          normalise_input, adam, tile_image, untile_image, tile_features, untile_features)}
+READ_AND_WRITTEN = {"adam"}             # kernels that work in place: what they write must not be rubbish before
+
+
+def public_kernels(module):
+    """The functions that a module defines itself, compiled or not."""
+    plain = {name: getattr(value, "py_func", value) for name, value in vars(module).items() if not name.startswith("_")}
+    return {name for name, value in plain.items() if inspect.isfunction(value) and value.__module__ == module.__name__}
+
+
+def test_every_kernel_is_in_the_table():
+    assert public_kernels(reference) == set(CASES)
+    assert public_kernels(fast) == set(CASES)
+
+
+def arrays(argument):
+    """The arrays in an argument: itself, those of a tuple, or none."""
+    return [one for one in (argument if isinstance(argument, tuple) else (argument,)) if isinstance(one, np.ndarray)]
+
+
+def outcome(module, name, case):
+    """The arguments after the kernel ran on copies of them."""
+    copies = [tuple(np.array(one) for one in a) if arrays(a) and isinstance(a, tuple) else np.array(a) if arrays(a) else a for a in case.arguments]
+    if name not in READ_AND_WRITTEN:
+        for place in case.written:
+            for array in arrays(copies[place]):
+                array.fill(-77)
+    assert getattr(MODULES[module], name)(*copies) is None
+    return [arrays(copy) for copy in copies]
+
+
+def compare(found, expected, exact, dtype):
+    if exact:
+        assert np.all(found == expected)
+    else:
+        tolerance = 1e-6 if dtype == np.float64 else 3e-6
+        assert np.allclose(found, expected, rtol=tolerance, atol=tolerance * max(1e-30, np.abs(expected).max(initial=0)))
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(data=st.data(), seed=st.integers(0, 2 ** 16))
+def test_kernel_against_loops_and_each_other(name, dtype, data, seed):
+    case = CASES[name](data.draw, np.random.default_rng(seed), dtype)
+    results = {module: outcome(module, name, case) for module in MODULES}
+    for place, argument in enumerate(case.arguments):
+        for module, found in results.items():
+            assert [array.dtype for array in found[place]] == [array.dtype for array in arrays(argument)]
+            if place not in case.written:
+                same = [np.array_equal(*pair, equal_nan=True) for pair in zip(found[place], arrays(argument))]
+                assert all(same), f"{module} changed what it should only read"
+        if place in case.written:
+            for quick, plain, expected in zip(results["fast"][place], results["reference"][place], arrays(case.written[place])):
+                compare(quick, expected, case.exact, dtype)
+                compare(plain, expected, case.exact, dtype)
+                compare(quick, plain, case.exact, dtype)
+
+
+def test_use_names_its_choices():
+    with pytest.raises(ValueError, match="'reference' or 'fast'; got 'quick'"):
+        md.kernels.use("quick")
+
+
+def test_use_chooses(kernels):
+    assert md.kernels.active() is MODULES[kernels]
+
+
+def test_plain_copies_only_what_numba_would_compile_anew():
+    array = np.arange(6.0).reshape(2, 3)
+    assert md.kernels.plain(array) is array
+    locked = array.copy()
+    locked.flags.writeable = False
+    for strange in (array.T, array[:, ::2], locked, np.broadcast_to(array, (2, 2, 3))):
+        plain = md.kernels.plain(strange)
+        assert plain.flags.c_contiguous and plain.flags.writeable and np.array_equal(plain, strange)
