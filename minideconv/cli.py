@@ -3,6 +3,8 @@
 What a person can get wrong ends in one line on stderr and exit code 2; Ctrl-C ends in 130, after a checkpoint.
 """
 import argparse
+import contextlib
+import json
 import os
 import platform
 import sys
@@ -64,6 +66,7 @@ it is not supposed to fall to zero, and the generator's loss says nothing about 
     train.add_argument("--seed", type=_whole(0), help="two runs with one seed are equal to the last bit (default 0)")
     train.add_argument("--out", metavar="RUN", help="the run folder (default runs/DATA-1, -2, ...)")
     train.add_argument("--resume", metavar="RUN", help="go on with a run; only --epochs/--steps may change")
+    train.add_argument("--profile", action="store_true", help="after some steps print where a step's time goes, operation by operation, and train on")
     train.add_argument("--checkpoint-every", type=_whole(1), metavar="STEPS", help="checkpoint this often besides at each epoch's end")
     _common(train)
     train.set_defaults(run=_train)
@@ -77,6 +80,23 @@ it is not supposed to fall to zero, and the generator's loss says nothing about 
     sample.add_argument("--out", required=True, metavar="FILE", help="FILE.png or FILE.npz")
     sample.add_argument("--threads", type=_whole(1), help="threads to compute with (default: all processors)")
     sample.set_defaults(run=_sample)
+
+    from .bench import DEFAULT_GROUPS, GROUPS
+    bench = commands.add_parser("bench", help="measure this engine on your machine, beside PyTorch if it is installed", formatter_class=argparse.RawDescriptionHelpFormatter,
+                                description="Measure layers and whole training steps, in turns with the readable kernels and with PyTorch where it is installed. About 2 minutes.\n\n"
+                                            "what there is to measure, by name:\n" + "\n".join(f"  {name:<12}{heading}" for name, heading in GROUPS.items()))
+    bench.add_argument("--only", action="append", choices=list(GROUPS), metavar="NAME", help=f"measure this; may be given again (default: {', '.join(DEFAULT_GROUPS)})")
+    bench.add_argument("--repeats", type=_whole(1), default=4, help="turns of each side, 3 measured calls in each (default 4)")
+    bench.add_argument("--no-torch", action="store_true", help="leave PyTorch out")
+    bench.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    bench.add_argument("--out", metavar="FILE.png", help="draw a bar chart too")
+    bench.add_argument("--threads", type=_whole(1), help="threads for every side (default: MINIDECONV_NUM_THREADS, else all processors)")
+    bench.set_defaults(run=_bench)
+
+    draw = commands.add_parser("draw", help="pictures of convolutions, sizes, checkerboards and tapes",
+                               description="Draw what the engine does. Each picture has its own --help.")
+    from .draw import command
+    command.register(draw.add_subparsers(dest="picture", metavar="PICTURE", required=True, parser_class=_Parser))
 
     info = commands.add_parser("info", help="versions, threads, and whether the processor could do better",
                                description="Versions, threads, the BLAS kernel in use, and whether this processor could do better.")
@@ -123,6 +143,7 @@ def _train(args) -> int:
     from .gan import Config
     from .gan.models import stages
     from .gan.run import Interrupted, Run
+    from .profile import profiled
     if args.resume:
         fixed = [name for name in ("data", "loss", "conditional", "batch_size", "seed", "out") if getattr(args, name) is not None]
         if fixed:
@@ -165,8 +186,12 @@ def _train(args) -> int:
                 bar.clear()
                 print(f"epoch {-(-step // config.steps_per_epoch)}, step {step}: discriminator {mean_d:.3f}, generator {mean_g:.3f}", flush=True)
                 recent.clear()
+        def show(text):
+            bar.clear()
+            print(text, flush=True)
         try:
-            run.train(args.checkpoint_every, report)
+            with profiled(trainer, show) if args.profile else contextlib.nullcontext():
+                run.train(args.checkpoint_every, report)
         except Interrupted as stop:
             bar.close()
             print(f"minideconv: {stop}", file=sys.stderr)
@@ -210,6 +235,25 @@ def _sample(args) -> int:
     else:
         storage.save_arrays(out, {"images": images} if labels is None else {"images": images, "labels": labels})
     print(f"{args.count} images written to {out}")
+    return 0
+
+
+def _bench(args) -> int:
+    from tqdm import tqdm
+
+    from .bench import DEFAULT_GROUPS, bench, chart, table
+    out = Path(args.out) if args.out else None
+    if out and out.suffix != ".png":
+        raise ValueError(f"--out must end in .png; got {args.out}")
+    with tqdm(unit="row", disable=None, dynamic_ncols=True, leave=False) as bar:
+        def report(done, total):
+            bar.total = total
+            bar.update(done - bar.n)
+        results = bench(args.only or DEFAULT_GROUPS, args.repeats, not args.no_torch, report)
+    print(json.dumps(results) if args.json else table(results))
+    if out:
+        from .draw.figure import save
+        save(chart(results), out)
     return 0
 
 

@@ -1,0 +1,10 @@
+"""The sub-commands of `minideconv draw`: each drawing module registers its own."""
+from . import heatmap, matrix, overlap, sizes, step, tape, translate
+
+MODULES = (step, matrix, sizes, translate, overlap, tape, heatmap)
+
+
+def register(commands) -> None:
+    """Add every drawing command to `commands`, what argparse's add_subparsers() returned for `minideconv draw`."""
+    for module in MODULES:
+        module.register(commands)
