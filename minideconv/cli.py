@@ -82,10 +82,13 @@ it is not supposed to fall to zero, and the generator's loss says nothing about 
     sample.set_defaults(run=_sample)
 
     from .bench import DEFAULT_GROUPS, GROUPS
-    bench = commands.add_parser("bench", help="measure this engine on your machine, beside PyTorch if it is installed", formatter_class=argparse.RawDescriptionHelpFormatter,
-                                description="Measure layers and whole training steps, in turns with the readable kernels and with PyTorch where it is installed. About 2 minutes.\n\n"
-                                            "what there is to measure, by name:\n" + "\n".join(f"  {name:<12}{heading}" for name, heading in GROUPS.items()))
-    bench.add_argument("--only", action="append", choices=list(GROUPS), metavar="NAME", help=f"measure this; may be given again (default: {', '.join(DEFAULT_GROUPS)})")
+    bench = commands.add_parser(
+        "bench", help="measure this engine on your machine, beside PyTorch if it is installed", formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Measure layers and whole training steps, in turns with the readable kernels and, where it is installed, with PyTorch.\n"
+                    "The default takes 1 to 2 minutes.\n\n"
+                    "what there is to measure, by name:\n" + "\n".join(f"  {name:<12}{heading}" for name, heading in GROUPS.items()))
+    bench.add_argument("--only", action="append", choices=list(GROUPS), metavar="NAME",
+                       help=f"measure this; may be given again (default: {', '.join(DEFAULT_GROUPS)})")
     bench.add_argument("--repeats", type=_whole(1), default=4, help="turns of each side, 3 measured calls in each (default 4)")
     bench.add_argument("--no-torch", action="store_true", help="leave PyTorch out")
     bench.add_argument("--json", action="store_true", help="print one JSON object instead of a table")

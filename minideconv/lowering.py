@@ -5,8 +5,6 @@ buffer. Chunks depend on shapes alone and each writes its own part of the result
 
 Notation: x (N, H, W, C) images, y (N, OH, OW, O) features, w (KH, KW, C, O) kernel, cols (n, OH, OW, KH, KW, C) columns of a chunk.
 """
-from typing import NamedTuple
-
 import numpy as np
 
 from . import kernels, parallel, tiles
@@ -14,23 +12,6 @@ from .shapes import Window, touching_range
 
 COLUMN_BYTES = 1 << 20      # what a chunk's columns may take: a core's second-level cache
 SUM_BYTES = 1 << 25         # what the chunks' shares of a kernel gradient may take together
-
-
-class Chunk(NamedTuple):
-    """Images [first, last) of the batch and rows [top, bottom) of each."""
-    first: int
-    last: int
-    top: int
-    bottom: int
-
-
-def _chunks(count: int, rows: int, row_bytes: int, budget: int = COLUMN_BYTES) -> list[Chunk]:
-    """The batch as chunks of at most `budget` bytes: whole images if one fits, else bands of rows."""
-    images = budget // max(1, rows * row_bytes)
-    if images >= 1:
-        return [Chunk(part.start, part.stop, 0, rows) for part in parallel.spans(count, images)]
-    band = max(1, budget // row_bytes)
-    return [Chunk(n, n + 1, top, min(top + band, rows)) for n in range(count) for top in range(0, rows, band)]
 
 
 def _per_group(product, window: Window, *arrays):
@@ -54,7 +35,7 @@ def gather(x, w, window: Window, bias=None):
         return tiles.gather(kernels.plain(x), w, window, bias)
     x, taps = kernels.plain(x), w.reshape(-1, w.shape[3])                   # (KH*KW*C, O)
     y = np.empty((len(x), *window.features, w.shape[3]), x.dtype)
-    chunks = _chunks(len(x), window.features[0], _row_bytes(window, x.shape[3], x.itemsize))
+    chunks = parallel.chunks(len(x), window.features[0], _row_bytes(window, x.shape[3], x.itemsize), COLUMN_BYTES)
 
     def task(index):
         first, last, top, bottom = chunks[index]
@@ -79,7 +60,7 @@ def scatter(y, w, window: Window, bias=None):
     x = np.empty((len(y), height, width, channels), y.dtype)
     # Bands are rows of the *image*, so that no two chunks write one pixel; features that reach two bands are multiplied twice.
     row_bytes = -(-_row_bytes(window, channels, y.itemsize) // window.stride[0])
-    chunks = _chunks(len(y), height, row_bytes)
+    chunks = parallel.chunks(len(y), height, row_bytes, COLUMN_BYTES)
 
     def task(index):
         first, last, top, bottom = chunks[index]
@@ -108,7 +89,7 @@ def correlate(x, y, window: Window):
     # Every chunk has its own share of the sum, added in the chunks' order: few and larger chunks where the kernel is large.
     total = len(x) * window.features[0] * _row_bytes(window, channels, x.itemsize)
     budget = max(COLUMN_BYTES, total * shape[0] * outputs * x.itemsize // SUM_BYTES)
-    chunks = _chunks(len(x), window.features[0], _row_bytes(window, channels, x.itemsize), budget)
+    chunks = parallel.chunks(len(x), window.features[0], _row_bytes(window, channels, x.itemsize), budget)
     shares = np.empty((len(chunks), *shape), x.dtype)
 
     def task(index):
@@ -116,7 +97,7 @@ def correlate(x, y, window: Window):
         cols = _columns(x[first:last], window, top, bottom)                 # (pixels, KH*KW*C)
         np.matmul(cols.T, y[first:last, top:bottom].reshape(-1, outputs), out=shares[index])
     parallel.run(task, len(chunks))
-    return shares.sum(axis=0).reshape(*window.kernel, channels, outputs)
+    return parallel.sum_first(shares).reshape(*window.kernel, channels, outputs)
 
 
 def _columns(x, window: Window, top: int, bottom: int):

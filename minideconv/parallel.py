@@ -14,6 +14,7 @@ import platform
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 
@@ -147,6 +148,25 @@ def spans(total: int, size: int) -> list[slice]:
     return [slice(start, end) for start, end in zip(ends, ends[1:])]
 
 
+class Chunk(NamedTuple):
+    """Images [first, last) of the batch and rows [top, bottom) of each."""
+    first: int
+    last: int
+    top: int
+    bottom: int
+
+
+def chunks(count: int, rows: int, row_bytes: int, budget: int) -> list[Chunk]:
+    """A batch of `count` images as chunks that take about `budget` bytes: whole images, or bands of rows (even ones, but for the last)."""
+    if count == 0:
+        return []
+    images = budget // max(1, rows * row_bytes)
+    if images >= 1 and count >= 4:
+        return [Chunk(part.start, part.stop, 0, rows) for part in spans(count, images)]
+    bands = spans((rows + 1) // 2, min(max(1, budget // (2 * row_bytes)), -(-rows // 8)))       # a few images share the cores too
+    return [Chunk(n, n + 1, 2 * band.start, min(2 * band.stop, rows)) for n in range(count) for band in bands]
+
+
 def over_rows(kernel, *arrays, row_bytes: int = 1 << 18) -> None:
     """kernel(*parts) for chunks of rows (first axis) of arrays of equal length, about `row_bytes` of the first array each."""
     rows = len(arrays[0])
@@ -202,6 +222,15 @@ def sum(array: np.ndarray, axes: tuple, keepdims: bool) -> np.ndarray:
     run(lambda i: rows[parts[i]].sum(axis=0, out=shares[i]), len(parts))
     total = shares.sum(axis=0)
     return total.reshape((1,) * (array.ndim - 1) + total.shape) if keepdims else total
+
+
+def sum_first(shares: np.ndarray) -> np.ndarray:
+    """shares.sum(axis=0) for few large shares, added in their order, each thread a part of all of them."""
+    flat = shares.reshape(len(shares), int(np.prod(shares.shape[1:])))
+    total = np.empty(flat.shape[1], shares.dtype)
+    parts = spans(total.size, 1 << 16)
+    run(lambda i: flat[:, parts[i]].sum(axis=0, out=total[parts[i]]), len(parts))
+    return total.reshape(shares.shape[1:])
 
 
 def keep_memory() -> None:

@@ -1,138 +1,176 @@
-"""Nine products where the textbook has sixteen: 4x4 stride-2 convolutions, the ones that GANs are made of.
+"""Fewer products than the textbook's: two outputs of an m-tap filter from m + 1 products instead of 2 m.
 
-Such a layer is four 2x2 stride-1 layers on the four phases of its image (pixels of even and odd rows and columns), summed. And a filter g of
-two taps gives two neighbouring outputs with three products instead of four (Winograd's F(2, 2); Lavin and Gray 2016 brought it to convolutions):
+A filter g of two taps gives two neighbouring outputs with three products instead of four (Winograd's minimal filtering F(2, 2)):
 
     y0 = d0 g0 + d1 g1 = (d0 - d1) g0 + d1 (g0 + g1)
     y1 = d1 g0 + d2 g1 =                d1 (g0 + g1) - (d1 - d2) g1
 
-no fractions, so integers stay exact. In two dimensions a 2x2 tile of outputs takes 3 * 3 = 9 products of numbers instead of 4 * 4 = 16; with matrices
-in the place of numbers (channels) the additions are cheap beside the products. Written as maps,
+and one of three taps with four instead of six (F(2, 3); Lavin and Gray 2016 brought these to convolutions). On images a 2x2 tile of outputs
+then takes 3 * 3 = 9 products instead of 16, or 16 instead of 36; with matrices in the place of numbers (channels) the additions are cheap beside the
+products. A layer of stride 2 is the sum of four layers of stride 1 on the phases of its image (pixels of even and odd rows and columns): the
+4x4 stride-2 layers that GANs are made of have two taps on each phase.
 
-    y = untile_features( tile_image(x) @ tile_kernel(w) )
+As linear maps, y = untile(tile(x) @ tile_kernel(w)) with the matrices below; so the other two operations of the trio are the transposes,
+product by product. The numbers in the matrices are -1, 0, 1 and 1/2: small integers stay exact. An odd last output needs no last
+combination: 7 outputs of two taps take 11 products along an axis, not 12 (and not 14).
 
-and since each map is linear, the other two operations of the trio are its transposes, product by product.
-An odd last output needs no third combination, so 7 outputs take 11 products along an axis, not 12 (and not 14).
-
-Notation: parts are nine blocks (tiles, length), one for each combination k of rows and l of columns; length is 4 * C (phases (e, f) and
-channels) for images, O for features.
+Notation: m taps on each of S = stride phases; parts are (m+1)^2 blocks (tiles, length), one for each combination of rows and columns; length is
+K = S*S*C for images, O for features.
 """
 import functools
+from typing import NamedTuple
 
 import numpy as np
 
 from . import kernels, parallel
-from .shapes import Window
+from .shapes import Window, touching_range
 
-CHUNK_BYTES = 1 << 23       # the parts of a chunk of images: a share of the last-level cache (smaller chunks spend their time on the interpreter lock)
+PART_BYTES = 1 << 22        # the parts of a chunk: a share of the last-level cache (smaller chunks spend their time on the interpreter lock)
+SUM_BYTES = 1 << 25         # what the chunks' shares of a kernel gradient may take together
+
+
+class Filtering(NamedTuple):
+    """y = outputs @ ((kernel @ g) * (data @ d)): m + 1 entries d, m taps g, two outputs y."""
+    data: np.ndarray        # (m+1, m+1)
+    kernel: np.ndarray      # (m+1, m)
+    outputs: np.ndarray     # (m+1, 2): transposed, a row for each combination
+
+
+FILTERINGS = {
+    2: Filtering(np.array([[1, -1, 0], [0, 1, 0], [0, 1, -1]]), np.array([[1, 0], [1, 1], [0, 1]]), np.array([[1, 0], [1, 1], [0, -1]])),
+    3: Filtering(np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]), np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]]) / 2,
+                 np.array([[1, 0], [1, 1], [1, -1], [0, -1]]))}
+
+# (kernel, stride) of both axes -> taps on each phase, and how many channels it takes for the products saved to outweigh the additions (measured).
+# 5x5 stride 2 (16 products for 25) and 2x2 (2.25 for 4) would fit as well, but gain nothing: their runs of memory are as long and their products fewer.
+LAYERS = {(4, 2): (2, 48), (3, 1): (3, 48)}
 
 
 def suits(window: Window, channels: int, outputs: int) -> bool:
-    """Whether this way serves: 4x4, stride 2, and enough channels for the products to outweigh the additions."""
-    return (window.kernel, window.stride, window.dilation, window.groups) == ((4, 4), (2, 2), (1, 1), 1) and min(channels, outputs) >= 16 \
-        and min(window.padding) >= 0 and min(window.features) >= 2
+    """Whether this way serves."""
+    (kernel, other), (stride, across) = window.kernel, window.stride
+    return (kernel, stride) == (other, across) and (kernel, stride) in LAYERS and window.dilation == (1, 1) and window.groups == 1 \
+        and min(channels, outputs) >= LAYERS[kernel, stride][1] and min(window.features) >= 2
 
 
-def tile_kernel(w):
-    """(4, 4, C, O) -> (9, 4*C, O): g0, g0 + g1, g1 along both axes; tap u = 2a + e is tap a of phase e."""
-    channels, outputs = w.shape[2:]
-    taps = w.reshape(2, 2, 2, 2, channels, outputs).transpose(0, 2, 1, 3, 4, 5)         # (a, b, e, f, C, O)
-    out = np.empty((3, 3, 2, 2, channels, outputs), w.dtype)
-    for k, rows in enumerate((taps[0], taps[0] + taps[1], taps[1])):
-        out[k, 0], out[k, 1], out[k, 2] = rows[0], rows[0] + rows[1], rows[1]
-    return out.reshape(9, 4 * channels, outputs)
+class _Layer:
+    """A window's filtering, and its way of cutting the batch into chunks."""
 
+    def __init__(self, window: Window, channels: int, outputs: int, dtype):
+        self.window, self.stride, self.channels, self.outputs, self.dtype = window, window.stride[0], channels, outputs, dtype
+        self.taps, _ = LAYERS[window.kernel[0], self.stride]
+        self.filtering = FILTERINGS[self.taps]
+        self.entry = self.stride ** 2 * channels                                            # K
+        self.row_bytes = (self.taps + 1) ** 2 * (window.features[1] + 1) // 4 * (self.entry + outputs) * np.dtype(dtype).itemsize
 
-def untile_kernel(parts, channels):
-    """The transpose of tile_kernel: (9, 4*C, O) -> (4, 4, C, O)."""
-    parts = parts.reshape(3, 3, 2, 2, channels, -1)
-    rows = parts[0] + parts[1], parts[1] + parts[2]                                     # (l, e, f, C, O) for a = 0, 1
-    taps = np.array([(row[0] + row[1], row[1] + row[2]) for row in rows])               # (a, b, e, f, C, O)
-    return taps.transpose(0, 2, 1, 3, 4, 5).reshape(4, 4, channels, -1)
+    def tile_kernel(self, w):
+        """(KH, KW, C, O) -> ((m+1)^2, K, O); tap u = S*a + e is tap a of phase e, taps beyond the kernel are zero."""
+        s, m, size = self.stride, self.taps, self.window.kernel[0]
+        full = np.zeros((s * m, s * m, self.channels, self.outputs), w.dtype)
+        full[:size, :size] = w
+        g = self.filtering.kernel.astype(w.dtype)
+        rows = np.tensordot(g, full.reshape(m, s, m, s, self.channels, self.outputs), (1, 0))         # (k, e, b, f, C, O)
+        both = np.tensordot(g, rows, (1, 2))                                                # (l, k, e, f, C, O)
+        return np.ascontiguousarray(both.swapaxes(0, 1)).reshape((m + 1) ** 2, self.entry, self.outputs)
+
+    def untile_kernel(self, parts):
+        """The transpose of tile_kernel: ((m+1)^2, K, O) -> (KH, KW, C, O)."""
+        s, m, size = self.stride, self.taps, self.window.kernel[0]
+        g = self.filtering.kernel.astype(parts.dtype)
+        parts = parts.reshape(m + 1, m + 1, s, s, self.channels, self.outputs)              # (k, l, e, f, C, O)
+        full = np.tensordot(g, np.tensordot(g, parts, (0, 1)), (0, 1))                      # (a, b, e, f, C, O)
+        return np.ascontiguousarray(full.transpose(0, 2, 1, 3, 4, 5).reshape(s * m, s * m, self.channels, self.outputs)[:size, :size])
+
+    def image_parts(self, count, rows):
+        """This thread's buffer for the parts of (count, rows) of images: flat for the kernels, and its blocks for the products."""
+        return self._parts("image parts", count, rows, self.entry)
+
+    def feature_parts(self, count, rows):
+        return self._parts("feature parts", count, rows, self.outputs)
+
+    def _parts(self, name, count, rows, length):
+        ends = _ends(self.taps + 1, count, rows, self.window.features[1])
+        buffer = parallel.scratch(name, (ends[-1], length), self.dtype)
+        return buffer.reshape(-1), [buffer[start:end] for start, end in zip((0, *ends), ends)]
+
+    def tile_image(self, x, padding, rows):
+        flat, blocks = self.image_parts(len(x), rows)
+        kernels.active().tile(x, self.filtering.data, self.stride, padding, rows, self.window.features[1], flat)
+        return blocks
+
+    def tile_features(self, y):
+        flat, blocks = self.feature_parts(len(y), y.shape[1])
+        kernels.active().tile(y, self.filtering.outputs, 1, (0, 0), *y.shape[1:3], flat)
+        return blocks
 
 
 @functools.lru_cache(maxsize=256)
-def _ends(count, features):
-    """Where the nine blocks of `parts` end, in tiles."""
-    tiles = [[(size + 1) // 2, (size + 1) // 2, size // 2] for size in features]
-    return tuple(np.cumsum([count * rows * columns for rows in tiles[0] for columns in tiles[1]]).tolist())
-
-
-class _Parts:
-    """A thread's buffer of nine blocks for `count` images: `flat` for the kernels, `blocks` (tiles, length) for the products."""
-
-    def __init__(self, name, count, window, length, dtype):
-        ends = _ends(count, window.features)
-        self.rows = parallel.scratch(name, (ends[-1], length), dtype)
-        self.flat = self.rows.reshape(-1)
-        self.blocks = [self.rows[start:end] for start, end in zip((0, *ends), ends)]
-
-
-def _image_parts(x, window):
-    parts = _Parts("image parts", len(x), window, 4 * x.shape[3], x.dtype)
-    kernels.active().tile_image(x, window.padding, *window.features, parts.flat)
-    return parts
-
-
-def _feature_parts(y, window):
-    parts = _Parts("feature parts", len(y), window, y.shape[3], y.dtype)
-    kernels.active().tile_features(y, parts.flat)
-    return parts
-
-
-def _spans(count, window, channels, outputs, itemsize):
-    """Chunks of images whose parts fit a cache."""
-    tiles = (window.features[0] + 1) * (window.features[1] + 1) * 9 // 4
-    return parallel.spans(count, max(1, CHUNK_BYTES // (tiles * (4 * channels + outputs) * itemsize)))
+def _ends(combinations, count, rows, columns):
+    """Where the blocks of `parts` end, in tiles."""
+    tiles = [[(size + 1) // 2] * (combinations - 1) + [size // 2] for size in (rows, columns)]
+    return tuple(np.cumsum([count * tall * wide for tall in tiles[0] for wide in tiles[1]]).tolist())
 
 
 def gather(x, w, window: Window, bias=None):
     """dT/dy, as lowering.gather."""
-    u, outputs = tile_kernel(w), w.shape[3]
-    y = np.empty((len(x), *window.features, outputs), x.dtype)
-    spans = _spans(len(x), window, *w.shape[2:], x.itemsize)
+    layer = _Layer(window, *w.shape[2:], x.dtype)
+    u = layer.tile_kernel(w)
+    y = np.empty((len(x), *window.features, layer.outputs), x.dtype)
+    chunks = parallel.chunks(len(x), window.features[0], layer.row_bytes, PART_BYTES)
 
     def task(index):
-        part = y[spans[index]]
-        image = _image_parts(x[spans[index]], window)
-        products = _Parts("feature parts", len(part), window, outputs, y.dtype)
-        for block, kernel, product in zip(image.blocks, u, products.blocks):
+        first, last, top, bottom = chunks[index]
+        padding = window.padding[0] - top * layer.stride, window.padding[1]                 # as seen from the band
+        image = layer.tile_image(x[first:last], padding, bottom - top)
+        flat, products = layer.feature_parts(last - first, bottom - top)
+        for block, kernel, product in zip(image, u, products):
             np.matmul(block, kernel, out=product)
-        kernels.active().untile_features(products.flat, part)
+        part = y[first:last, top:bottom]
+        kernels.active().untile(flat, layer.filtering.outputs, 1, (0, 0), *part.shape[1:3], part)
         if bias is not None:
             part += bias
-    parallel.run(task, len(spans))
+    parallel.run(task, len(chunks))
     return y
 
 
 def scatter(y, w, window: Window, bias=None):
     """dT/dx, as lowering.scatter."""
-    u, channels = tile_kernel(w).transpose(0, 2, 1), w.shape[2]
-    x = np.empty((len(y), *window.image, channels), y.dtype)
-    spans = _spans(len(y), window, *w.shape[2:], y.itemsize)
+    layer = _Layer(window, *w.shape[2:], y.dtype)
+    u = layer.tile_kernel(w).transpose(0, 2, 1)
+    x = np.empty((len(y), *window.image, layer.channels), y.dtype)
+    chunks = parallel.chunks(len(y), window.image[0], -(-layer.row_bytes // layer.stride), PART_BYTES)
 
     def task(index):
-        part = x[spans[index]]
-        features = _feature_parts(y[spans[index]], window)
-        products = _Parts("image parts", len(part), window, 4 * channels, x.dtype)
-        for block, kernel, product in zip(features.blocks, u, products.blocks):
-            np.matmul(block, kernel, out=product)
-        kernels.active().untile_image(products.flat, window.padding, *window.features, part)
+        first, last, top, bottom = chunks[index]
+        low, high = touching_range(top, bottom, window.kernel[0], layer.stride, window.padding[0], 1, window.features[0])
+        part = x[first:last, top:bottom]
+        if low == high:                 # pixels that no window reaches
+            part[...] = 0
+        else:
+            flat, products = layer.image_parts(last - first, high - low)
+            for block, kernel, product in zip(layer.tile_features(kernels.plain(y[first:last, low:high])), u, products):
+                np.matmul(block, kernel, out=product)
+            padding = window.padding[0] + top - low * layer.stride, window.padding[1]
+            kernels.active().untile(flat, layer.filtering.data, layer.stride, padding, high - low, window.features[1], part)
         if bias is not None:
             part += bias
-    parallel.run(task, len(spans))
+    parallel.run(task, len(chunks))
     return x
 
 
 def correlate(x, y, window: Window):
     """dT/dw, as lowering.correlate: every chunk's share on its own, added in their order."""
-    channels, outputs = x.shape[3], y.shape[3]
-    spans = _spans(len(x), window, channels, outputs, x.itemsize)
-    shares = np.empty((len(spans), 9, 4 * channels, outputs), x.dtype)
+    layer = _Layer(window, x.shape[3], y.shape[3], x.dtype)
+    share_bytes = (layer.taps + 1) ** 2 * layer.entry * layer.outputs * x.itemsize
+    budget = max(PART_BYTES, len(x) * window.features[0] * layer.row_bytes * share_bytes // SUM_BYTES)
+    chunks = parallel.chunks(len(x), window.features[0], layer.row_bytes, budget)
+    shares = np.empty((len(chunks), (layer.taps + 1) ** 2, layer.entry, layer.outputs), x.dtype)
 
     def task(index):
-        image, features = _image_parts(x[spans[index]], window), _feature_parts(y[spans[index]], window)
-        for block, other, share in zip(image.blocks, features.blocks, shares[index]):
-            np.matmul(block.T, other, out=share)
-    parallel.run(task, len(spans))
-    return untile_kernel(shares.sum(axis=0), channels)
+        first, last, top, bottom = chunks[index]
+        padding = window.padding[0] - top * layer.stride, window.padding[1]
+        image = layer.tile_image(x[first:last], padding, bottom - top)
+        for block, features, share in zip(image, layer.tile_features(y[first:last, top:bottom]), shares[index]):
+            np.matmul(block.T, features, out=share)
+    parallel.run(task, len(chunks))
+    return layer.untile_kernel(parallel.sum_first(shares))

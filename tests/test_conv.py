@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import minideconv as md
 import minideconv.functional as F
-from minideconv import lowering
+from minideconv import lowering, parallel, shapes, tiles
 
 
 class Geometry(NamedTuple):
@@ -201,9 +201,9 @@ def test_bands_and_chunks_change_nothing(kernels, problem, budget):
 
 def test_bands_are_really_used():
     """Otherwise the test above compares one way of computing with itself."""
-    assert len(lowering._chunks(2, 8, 100)) == 1
-    bands = lowering._chunks(2, 8, 100, 300)
-    assert [(c.first, c.top, c.bottom) for c in bands] == [(0, 0, 3), (0, 3, 6), (0, 6, 8), (1, 0, 3), (1, 3, 6), (1, 6, 8)]
+    assert [tuple(c) for c in parallel.chunks(8, 9, 100, 2000)] == [(0, 2, 0, 9), (2, 4, 0, 9), (4, 6, 0, 9), (6, 8, 0, 9)]
+    bands = parallel.chunks(2, 9, 100, 300)
+    assert [(c.first, c.top, c.bottom) for c in bands] == [(n, top, bottom) for n in (0, 1) for top, bottom in ((0, 2), (2, 4), (4, 6), (6, 8), (8, 9))]
 
 
 @given(problem=problems())
@@ -289,17 +289,31 @@ def test_special_geometries(kernels, name, count):
 
 @pytest.mark.parametrize("features", [(1, 3), (2, 3), (5, 4), (7, 7)])
 @pytest.mark.parametrize("padding", [((0, 0), (0, 0)), ((1, 1), (1, 1)), ((2, 1), (0, 3))])
-@pytest.mark.parametrize("channels, outputs, groups", [(15, 16, 1), (16, 15, 1), (16, 16, 1), (17, 18, 1), (32, 32, 2)])
-def test_both_sides_of_the_boundary_to_fewer_products(kernels, features, padding, channels, outputs, groups):
-    """4x4 stride-2 layers with many channels are computed in another way (tiles.py), which must be exact on integers too."""
+@pytest.mark.parametrize("channels, outputs, groups", [(2, 3, 1), (3, 2, 1), (3, 3, 1), (4, 5, 1), (6, 6, 2)])
+@pytest.mark.parametrize("kernel, stride", tiles.LAYERS)
+@pytest.mark.parametrize("budget", [1000, tiles.PART_BYTES])
+def test_both_sides_of_the_boundary_to_fewer_products(kernels, monkeypatch, features, padding, channels, outputs, groups, kernel, stride, budget):
+    """Some layers with many channels (here: 3) are computed in another way, in bands or whole images; it must be exact on integers too."""
+    monkeypatch.setitem(tiles.LAYERS, (kernel, stride), (tiles.LAYERS[kernel, stride][0], 3))
+    monkeypatch.setattr(tiles, "PART_BYTES", budget)
     rng = np.random.default_rng(0)
-    for unused in ((0, 0), (1, 0), (0, 1)):
-        image = tuple(2 * f + 2 - sum(pads) + more for f, pads, more in zip(features, padding, unused))
-        geometry = Geometry(image, features, (4, 4), (2, 2), padding, (1, 1))
-        x, y, w = integers(rng, 3, *image, channels), integers(rng, 3, *features, outputs), integers(rng, 4, 4, channels // groups, outputs)
+    for unused in {(0, 0), (stride - 1, 0), (0, stride - 1)}:
+        image = tuple(stride * (f - 1) + kernel - sum(pads) + more for f, pads, more in zip(features, padding, unused))
+        if min(image) < 1:
+            continue
+        geometry = Geometry(image, features, (kernel, kernel), (stride, stride), padding, (1, 1))
+        x, y, w = integers(rng, 3, *image, channels), integers(rng, 3, *features, outputs), integers(rng, kernel, kernel, channels // groups, outputs)
         assert_equal(F.conv2d(x, w, groups=groups, **geometry.settings()), naive_conv(geometry, groups, x, w))
         assert_equal(F.conv_transpose2d(y, w, groups=groups, **transposed_settings(geometry)), naive_transpose(geometry, groups, y, w))
-        assert_equal(F.conv_kernel_grad(x, y, 4, groups=groups, **geometry.settings()), naive_kernel(geometry, groups, x, y))
+        assert_equal(F.conv_kernel_grad(x, y, kernel, groups=groups, **geometry.settings()), naive_kernel(geometry, groups, x, y))
+
+
+def test_the_boundary_is_where_the_table_says():
+    for (kernel, stride), (_, least) in tiles.LAYERS.items():
+        window = shapes.conv_window((16, 16), (kernel, kernel), stride, 1, 1)
+        assert tiles.suits(window, least, least) and not tiles.suits(window, least - 1, least) and not tiles.suits(window, least, least - 1)
+        assert not tiles.suits(window._replace(groups=2), least, least) and not tiles.suits(window._replace(dilation=(2, 1)), least, least)
+        assert not tiles.suits(window._replace(kernel=(kernel, kernel + 1)), least, least) and not tiles.suits(window._replace(features=(1, 8)), least, least)
 
 
 def test_float32_and_arrays_in_any_memory_order(kernels):

@@ -84,6 +84,14 @@ def test_pytorch_computes_every_layer_that_we_hand_it(transposed, size, kernel, 
     assert np.array_equal(run_torch(conventions.to_pytorch(layer), transposed, x, w), ours(layer, x, w))
 
 
+def test_pytorch_needs_no_slice_for_its_own_layers():
+    layer = conventions.from_pytorch((7, 5), 4, 2, (1, 2), (0, 1), transposed=True)
+    call = conventions.to_pytorch(layer)
+    assert call.arguments == {"stride": (2, 2), "dilation": (1, 1), "padding": (1, 2), "output_padding": (0, 1)} and call.crop == ()
+    less_after = conventions.from_numbers(7, 4, 2, ((2, 1), (2, 1)), 0, transposed=True)        # one row less cropped at the end: output_padding
+    assert conventions.to_pytorch(less_after).arguments["output_padding"] == (1, 1) and conventions.to_pytorch(less_after).crop == ()
+
+
 @given(transposed=st.booleans(), size=inputs, kernel=pairs, stride=short, padding=short, dilation=short, extra=extras)
 def test_layers_read_from_pytorch_have_its_values(transposed, size, kernel, stride, padding, dilation, extra):
     torch = pytest.importorskip("torch")

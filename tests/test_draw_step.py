@@ -174,9 +174,10 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_drawing_leaves_the_readers_settings_alone():
     import matplotlib
-    before = dict(matplotlib.rcParams)
-    step.strip(walk.conv(integers(3, 3), integers(2, 2)), 1)
-    assert dict(matplotlib.rcParams) == before
+    with matplotlib.rc_context({"font.size": 17, "axes.linewidth": 3}):
+        picture = step.strip(walk.conv(integers(3, 3), integers(2, 2)), 1)
+        assert matplotlib.rcParams["font.size"] == 17 and matplotlib.rcParams["axes.linewidth"] == 3
+    assert 17 not in {text.get_fontsize() for text in picture.texts}
 
 
 def test_the_palette_survives_greyscale():

@@ -189,83 +189,46 @@ def adam(draw, rng, dtype):
     return Case((p, g, m, v, rate, beta1, beta2, eps, decay, *corrections), {0: new_p, 2: new_m, 3: new_v}, exact=False)
 
 
-# One axis of the three-for-two products: which phase pixels or outputs (place in the tile, sign) combinations 0, 1 and 2 are made of.
-DIFFERENCES, SUMS = ([(0, 1), (1, -1)], [(1, 1)], [(1, 1), (2, -1)]), ([(0, 1)], [(0, 1), (1, 1)], [(1, -1)])
+# The combinations of tiles.py: images and features, of filters with two and with three taps. Rows are combinations, columns a tile's entries.
+MATRICES = ([[1, -1, 0], [0, 1, 0], [0, 1, -1]], [[1, 0], [1, 1], [0, -1]],
+            [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], [[1, 0], [1, 1], [1, -1], [0, -1]])
 
 
-def combined(size, signs, last):
-    """(combination k, tile t, entry r, sign) along an axis of `size` outputs: entries 2t, 2t + 1, 2t + 2, none beyond `last`."""
-    for k in range(3):
-        for t in range((size + (k < 2)) // 2):
-            yield from ((k, t, 2 * t + place, sign) for place, sign in signs[k] if 2 * t + place <= last)
+def tiled(draw, rng, dtype):
+    """The arguments of `tile`, and every (place in parts, pixel of x, sign) by which an entry of a combination depends on a pixel."""
+    matrix, phases, count, channels = draw(st.sampled_from(MATRICES)), draw(st.integers(1, 2)), draw(st.integers(1, 2)), draw(st.integers(1, 3))
+    image, outputs = (draw(st.integers(1, 9)), draw(st.integers(1, 9))), (draw(st.integers(1, 5)), draw(st.integers(1, 5)))
+    padding, last = (draw(st.integers(-3, 3)), draw(st.integers(-3, 3))), len(matrix) - 1
+    place, terms = 0, []
+    for k, l in itertools.product(range(last + 1), repeat=2):
+        tall, wide = (n // 2 if combination == last else (n + 1) // 2 for combination, n in zip((k, l), outputs))
+        for n, t, s, e, f, c in itertools.product(range(count), range(tall), range(wide), range(phases), range(phases), range(channels)):
+            for (r, a), (q, b) in itertools.product(enumerate(matrix[k]), enumerate(matrix[l])):
+                h, w = phases * (2 * t + r) + e - padding[0], phases * (2 * s + q) + f - padding[1]
+                if 0 <= h < image[0] and 0 <= w < image[1]:
+                    terms.append((place, (n, h, w, c), a * b))
+            place += 1
+    return integers(rng, dtype, count, *image, channels), (np.array(matrix), phases, padding, *outputs), integers(rng, dtype, place), terms
 
 
-def nine(rng, dtype, count, features, *rest):
-    """Nine arrays of integers, part 3k + l with ceil(n / 2) tiles along an axis, floor(n / 2) in combination 2."""
-    return tuple(integers(rng, dtype, count, (features[0] + (k < 2)) // 2, (features[1] + (l < 2)) // 2, *rest) for k in range(3) for l in range(3))
+def tile(draw, rng, dtype):
+    x, settings, parts, terms = tiled(draw, rng, dtype)
+    expected = np.zeros_like(parts)
+    for place, pixel, sign in terms:
+        expected[place] += sign * x[pixel]
+    return Case((x, *settings, parts), {6: expected})
 
 
-def flat(parts):
-    """The nine arrays one after another in one buffer."""
-    return np.concatenate([part.reshape(-1) for part in parts])
-
-
-def tiled_image(draw, rng, dtype):
-    """An image of a 4x4 stride-2 layer, parts, and every (part, tile t, s, phase e, f, pixel h, w, sign) on it."""
-    count, channels, axes = draw(st.integers(1, 2)), draw(st.integers(1, 3)), []
-    for _ in "hw":
-        features, padding, after, unused = draw(st.integers(1, 5)), draw(st.integers(0, 2)), draw(st.integers(0, 1)), draw(st.integers(0, 1))
-        axes.append((2 * features + 2 - padding - after + unused, features, padding))
-    image, features, padding = zip(*axes)
-    terms = []
-    for (k, t, r, a), (l, s, q, b) in itertools.product(*(combined(size, DIFFERENCES, size) for size in features)):
-        for e, f in itertools.product(range(2), repeat=2):
-            h, w = 2 * r + e - padding[0], 2 * q + f - padding[1]
-            if 0 <= h < image[0] and 0 <= w < image[1]:
-                terms.append((3 * k + l, t, s, e, slice(f * channels, (f + 1) * channels), h, w, a * b))
-    return integers(rng, dtype, count, *image, channels), padding, features, nine(rng, dtype, count, features, 2, 2 * channels), terms
-
-
-def tile_image(draw, rng, dtype):
-    x, padding, features, parts, terms = tiled_image(draw, rng, dtype)
-    expected = tuple(np.zeros_like(part) for part in parts)
-    for part, t, s, e, channels, h, w, sign in terms:
-        expected[part][:, t, s, e, channels] += sign * x[:, h, w]
-    return Case((x, padding, *features, flat(parts)), {4: flat(expected)})
-
-
-def untile_image(draw, rng, dtype):
-    x, padding, features, parts, terms = tiled_image(draw, rng, dtype)
+def untile(draw, rng, dtype):
+    x, settings, parts, terms = tiled(draw, rng, dtype)
     expected = np.zeros_like(x)
-    for part, t, s, e, channels, h, w, sign in terms:
-        expected[:, h, w] += sign * parts[part][:, t, s, e, channels]
-    return Case((flat(parts), padding, *features, x), {4: expected})
-
-
-def tiled_features(draw, rng, dtype):
-    features, count, outputs = (draw(st.integers(1, 5)), draw(st.integers(1, 5))), draw(st.integers(1, 2)), draw(st.integers(1, 3))
-    terms = [(3 * k + l, t, s, i, j, a * b) for (k, t, i, a), (l, s, j, b) in itertools.product(*(combined(n, SUMS, n - 1) for n in features))]
-    return integers(rng, dtype, count, *features, outputs), nine(rng, dtype, count, features, outputs), terms
-
-
-def tile_features(draw, rng, dtype):
-    y, parts, terms = tiled_features(draw, rng, dtype)
-    expected = tuple(np.zeros_like(part) for part in parts)
-    for part, t, s, i, j, sign in terms:
-        expected[part][:, t, s] += sign * y[:, i, j]
-    return Case((y, flat(parts)), {1: flat(expected)})
-
-
-def untile_features(draw, rng, dtype):
-    y, parts, terms = tiled_features(draw, rng, dtype)
-    expected = np.zeros_like(y)
-    for part, t, s, i, j, sign in terms:
-        expected[:, i, j] += sign * parts[part][:, t, s]
-    return Case((flat(parts), y), {1: expected})
+    for place, pixel, sign in terms:
+        expected[pixel] += sign * parts[place]
+    return Case((parts, *settings, x), {6: expected})
 
 
 CASES = {case.__name__: case for case in (im2col, col2im, max_switches, take_pixels, put_pixels, gate, moments, normalise, normalise_sums,
-                                          normalise_input, adam, tile_image, untile_image, tile_features, untile_features)}
+                                          normalise_input, adam, tile, untile)}
 READ_AND_WRITTEN = {"adam"}             # kernels that work in place: what they write must not be rubbish before
 
 

@@ -2,7 +2,8 @@
 # %% [markdown]
 # # A convolution is a matrix
 #
-# Takes about 5 seconds on 2 cores (`MINIDECONV_SHORT=1` changes nothing here), and twenty minutes to read.
+# Takes about 5 seconds on 2 cores, 10 more where the engine's loops have to be compiled first (`MINIDECONV_SHORT=1` changes nothing here),
+# and twenty minutes to read.
 #
 # You need Python and NumPy, and what a matrix product is. Run it with `python tutorials/03_convolution_is_a_matrix.py`, open it as a
 # notebook, or step through it in a debugger. Every claim is an `assert`.

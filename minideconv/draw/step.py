@@ -50,10 +50,10 @@ def animation(walk, seconds: float = 0.8):
 
 
 def _spread(count: int, wanted: int) -> list:
-    """`wanted` of `count` steps, the first and the last among them."""
+    """`wanted` of `count` steps, evenly spread, the first and the last among them; all where there are fewer."""
     if wanted < 1:
         raise ValueError(f"frames must be at least 1; got {wanted}")
-    return sorted(set(np.linspace(0, count - 1, min(wanted, count)).round().astype(int).tolist()))
+    return sorted(set(np.linspace(0, count - 1, wanted).round().astype(int).tolist()))
 
 
 def _heading(figure, walk, height):

@@ -219,138 +219,108 @@ def adam(p, g, m, v, rate, beta1, beta2, eps, weight_decay, correction1, correct
 
 
 @jit
-def _tiles(combination, outputs):
-    """How many tiles an axis of `outputs` has in a combination: rounded up in 0 and 1, rounded down in 2."""
-    return (outputs + 1) // 2 if combination < 2 else outputs // 2
+def _combine(signs, terms, out, o, a, i, step, length):
+    """out = sum of signs[r] * the r-th of `terms` runs of a, `step` apart; signs are -1, 0 or 1."""
+    first = 0
+    while signs[first] == 0:
+        first += 1
+    second = first + 1
+    while second < terms and signs[second] == 0:
+        second += 1
+    if second >= terms:
+        if signs[first] > 0:
+            _copy(out, o, a, i + first * step, length)
+        else:
+            _negate(out, o, a, i + first * step, length)
+        return
+    if signs[first] < 0:
+        first, second = second, first               # no combination begins with two minus signs
+    if signs[second] > 0:
+        _add(out, o, a, i + first * step, a, i + second * step, length)
+    else:
+        _subtract(out, o, a, i + first * step, a, i + second * step, length)
+    for r in range(max(first, second) + 1, terms):
+        if signs[r] > 0:
+            _accumulate(out, o, a, i + r * step, length)
+        elif signs[r] < 0:
+            _subtract(out, o, out, o, a, i + r * step, length)
 
 
 @jit
-def _start(k, l, n, t, count, rows, columns, length):
-    """Where row t of tiles of image n begins in block 3*k + l of `parts`."""
-    across = columns + (columns + 1) // 2                                               # tiles of a row in all three l
-    block = count * (k * ((rows + 1) // 2) * across + _tiles(k, rows) * l * ((columns + 1) // 2))
-    return (block + (n * _tiles(k, rows) + t) * _tiles(l, columns)) * length
+def _spread(signs, out, o, step, a, i, length):
+    """The transpose of _combine: signs[r] * the run of a is added to the r-th run of out, `step` apart."""
+    for r in range(len(signs)):
+        if signs[r] > 0:
+            _accumulate(out, o + r * step, a, i, length)
+        elif signs[r] < 0:
+            _subtract(out, o + r * step, out, o + r * step, a, i, length)
 
 
 @jit
-def tile_image(x, padding, rows, columns, parts):
+def _count(k, combinations, outputs):
+    """How many tiles an axis of `outputs` has in combination k."""
+    return (outputs + 1) // 2 if k < combinations - 1 else outputs // 2
+
+
+@jit
+def _start(k, l, n, t, combinations, count, rows, columns, length):
+    """Where row t of tiles of image n begins in block (k, l) of `parts`."""
+    across = (combinations - 1) * ((columns + 1) // 2) + columns // 2               # tiles of a row of all blocks (k, ...)
+    block = count * (k * ((rows + 1) // 2) * across + _count(k, combinations, rows) * l * ((columns + 1) // 2))
+    return (block + (n * _count(k, combinations, rows) + t) * _count(l, combinations, columns)) * length
+
+
+@jit
+def tile(x, matrix, phases, padding, rows, columns, parts):
     count, height, width, channels = x.shape
+    combinations, taps = matrix.shape
     top, left = padding
-    run = 2 * channels                              # pixels 2q and 2q + 1: both horizontal phases
-    line = (columns + 1) * run                      # a row of the padded image
-    padded = np.zeros(2 * (rows + 1) * line, x.dtype)
-    combined = np.empty(3 * 2 * line, x.dtype)       # (k, e, line): the rows' combinations of one row of tiles
-    high = min(height, 2 * (rows + 1) - top)
-    wide = min(width, 2 * (columns + 1) - left)
+    run = phases * channels                                             # the phases of an entry along a row: neighbours in memory
+    line = (2 * ((columns + 1) // 2 - 1) + taps) * run                  # a row of the padded image
+    tall = phases * (2 * ((rows + 1) // 2 - 1) + taps)
+    padded = np.zeros(tall * line, x.dtype)
+    combined = np.empty(phases * line, x.dtype)                         # a row of tiles, combined over rows: (e, entries, f, c)
+    low, high = max(0, -top), min(height, tall - top)
+    begin, wide = max(0, -left), min(width, line // channels - left)
     source = x.reshape(-1)
     for n in range(count):
-        for h in range(high):
-            _copy(padded, (top + h) * line + left * channels, source, (n * height + h) * width * channels, wide * channels)
+        for h in range(low, high):
+            _copy(padded, (top + h) * line + (left + begin) * channels, source, ((n * height + h) * width + begin) * channels, (wide - begin) * channels)
         for t in range((rows + 1) // 2):
-            both = 2 * t + 1 < rows                 # does this tile have its second output?
-            d0, d1, d2 = 4 * t * line, (4 * t + 2) * line, (4 * t + 4) * line           # rows d0, d1, d2 of phase 0; phase 1 follows each
-            _subtract(combined, 0, padded, d0, padded, d1, 2 * line)
-            _copy(combined, 2 * line, padded, d1, 2 * line)
-            if both:
-                _subtract(combined, 4 * line, padded, d1, padded, d2, 2 * line)
-            for k in range(3 if both else 2):
-                out0, out1, out2 = (_start(k, 0, n, t, count, rows, columns, 2 * run), _start(k, 1, n, t, count, rows, columns, 2 * run),
-                                    _start(k, 2, n, t, count, rows, columns, 2 * run))
-                for s in range((columns + 1) // 2):
-                    for e in range(2):
-                        d, at = (2 * k + e) * line + 2 * s * run, (2 * s + e) * run
-                        _subtract(parts, out0 + at, combined, d, combined, d + run, run)
-                        _copy(parts, out1 + at, combined, d + run, run)
-                        if 2 * s + 1 < columns:
-                            _subtract(parts, out2 + at, combined, d + run, combined, d + 2 * run, run)
+            for k in range(combinations if 2 * t + 1 < rows else combinations - 1):
+                _combine(matrix[k], taps, combined, 0, padded, 2 * t * phases * line, phases * line, phases * line)
+                for l in range(combinations):
+                    out = _start(k, l, n, t, combinations, count, rows, columns, phases * run)
+                    for s in range(_count(l, combinations, columns)):
+                        for e in range(phases):
+                            _combine(matrix[l], taps, parts, out + (s * phases + e) * run, combined, e * line + 2 * s * run, run, run)
 
 
 @jit
-def _spread(out, d0, d1, d2, parts, part0, part1, part2, both, length):
-    """The transpose of a tile's differences: d0 += part0, d1 = part1 - part0 + part2, d2 = -part2 (which the next tile adds to)."""
-    _accumulate(out, d0, parts, part0, length)
-    _subtract(out, d1, parts, part1, parts, part0, length)
-    if both:
-        _accumulate(out, d1, parts, part2, length)
-        _negate(out, d2, parts, part2, length)
-
-
-@jit
-def untile_image(parts, padding, rows, columns, x):
+def untile(parts, matrix, phases, padding, rows, columns, x):
     count, height, width, channels = x.shape
+    combinations, taps = matrix.shape
     top, left = padding
-    run = 2 * channels
-    line = (columns + 1) * run
-    padded = np.empty(2 * (rows + 1) * line, x.dtype)
-    combined = np.empty(3 * 2 * line, x.dtype)
-    high = min(height, 2 * (rows + 1) - top)
-    wide = min(width, 2 * (columns + 1) - left)
+    run = phases * channels
+    line = (2 * ((columns + 1) // 2 - 1) + taps) * run
+    tall = phases * (2 * ((rows + 1) // 2 - 1) + taps)
+    padded = np.empty(tall * line, x.dtype)
+    combined = np.empty(phases * line, x.dtype)
+    low, high = max(0, -top), min(height, tall - top)
+    begin, wide = max(0, -left), min(width, line // channels - left)
     target = x.reshape(-1)
     for n in range(count):
-        _fill(padded, 0, 0, 2 * line)
+        _fill(padded, 0, 0, padded.size)
         for t in range((rows + 1) // 2):
-            both = 2 * t + 1 < rows
-            for k in range(3 if both else 2):
-                part0, part1, part2 = (_start(k, 0, n, t, count, rows, columns, 2 * run), _start(k, 1, n, t, count, rows, columns, 2 * run),
-                                       _start(k, 2, n, t, count, rows, columns, 2 * run))
-                for e in range(2):
-                    _fill(combined, (2 * k + e) * line, 0, run)
-                    for s in range((columns + 1) // 2):
-                        d, at = (2 * k + e) * line + 2 * s * run, (2 * s + e) * run
-                        _spread(combined, d, d + run, d + 2 * run, parts, part0 + at, part1 + at, part2 + at, 2 * s + 1 < columns, run)
-            _spread(padded, 4 * t * line, (4 * t + 2) * line, (4 * t + 4) * line, combined, 0, 2 * line, 4 * line, both, 2 * line)
-        if high < height or wide < width:
+            for k in range(combinations if 2 * t + 1 < rows else combinations - 1):
+                _fill(combined, 0, 0, combined.size)
+                for l in range(combinations):
+                    start = _start(k, l, n, t, combinations, count, rows, columns, phases * run)
+                    for s in range(_count(l, combinations, columns)):
+                        for e in range(phases):
+                            _spread(matrix[l], combined, e * line + 2 * s * run, run, parts, start + (s * phases + e) * run, run)
+                _spread(matrix[k], padded, 2 * t * phases * line, phases * line, combined, 0, phases * line)
+        if high - low < height or wide - begin < width:
             _fill(target, n * height * width * channels, 0, height * width * channels)
-        for h in range(high):
-            _copy(target, (n * height + h) * width * channels, padded, (top + h) * line + left * channels, wide * channels)
-
-
-@jit
-def tile_features(y, parts):
-    count, rows, columns, channels = y.shape
-    line = columns * channels
-    combined = np.empty(3 * line, y.dtype)
-    source = y.reshape(-1)
-    for n in range(count):
-        for t in range((rows + 1) // 2):
-            both = 2 * t + 1 < rows
-            y0, y1 = (n * rows + 2 * t) * line, (n * rows + 2 * t + 1) * line
-            _copy(combined, 0, source, y0, line)
-            if both:
-                _add(combined, line, source, y0, source, y1, line)
-                _negate(combined, 2 * line, source, y1, line)
-            else:
-                _copy(combined, line, source, y0, line)
-            for k in range(3 if both else 2):
-                out0, out1, out2 = (_start(k, 0, n, t, count, rows, columns, channels), _start(k, 1, n, t, count, rows, columns, channels),
-                                    _start(k, 2, n, t, count, rows, columns, channels))
-                for s in range((columns + 1) // 2):
-                    y0, at = k * line + 2 * s * channels, s * channels
-                    _copy(parts, out0 + at, combined, y0, channels)
-                    if 2 * s + 1 < columns:
-                        _add(parts, out1 + at, combined, y0, combined, y0 + channels, channels)
-                        _negate(parts, out2 + at, combined, y0 + channels, channels)
-                    else:
-                        _copy(parts, out1 + at, combined, y0, channels)
-
-
-@jit
-def untile_features(parts, y):
-    count, rows, columns, channels = y.shape
-    line = ((columns + 1) // 2) * channels          # a row of tiles
-    combined = np.empty(3 * line, y.dtype)
-    target = y.reshape(-1)
-    for n in range(count):
-        for i in range(rows):
-            for l in range(3):
-                wide, second = _tiles(l, columns) * channels, _start(1, l, n, i // 2, count, rows, columns, channels)
-                if i % 2 == 0:
-                    _add(combined, l * line, parts, _start(0, l, n, i // 2, count, rows, columns, channels), parts, second, wide)
-                else:
-                    _subtract(combined, l * line, parts, second, parts, _start(2, l, n, i // 2, count, rows, columns, channels), wide)
-            for j in range(columns):
-                out, at = ((n * rows + i) * columns + j) * channels, j // 2 * channels
-                if j % 2 == 0:
-                    _add(target, out, combined, at, combined, line + at, channels)
-                else:
-                    _subtract(target, out, combined, line + at, combined, 2 * line + at, channels)
+        for h in range(low, high):
+            _copy(target, ((n * height + h) * width + begin) * channels, padded, (top + h) * line + (left + begin) * channels, (wide - begin) * channels)

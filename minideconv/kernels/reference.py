@@ -111,91 +111,69 @@ def adam(p, g, m, v, rate, beta1, beta2, eps, weight_decay, correction1, correct
     p -= (rate / correction1) * m / (np.sqrt(v) / correction2 ** 0.5 + eps)
 
 
-# The three-for-two products of tiles.py. `parts` is one flat buffer that holds nine blocks, block 3*k + l for combination k of rows and
-# l of columns. An axis of n outputs has ceil(n / 2) tiles, and floor(n / 2) in combination 2, which an odd last output has no use for.
+# The fewer products of tiles.py. An axis of n outputs is cut into ceil(n / 2) tiles of two, each computed from len(matrix[0]) entries; row k of
+# `matrix` says how combination k adds them up. The last combination serves a tile's second output only, so an odd last tile has none:
+# it has floor(n / 2). `parts` is one flat buffer of blocks (N, tiles, tiles, length), block (k, l) for combination k of rows and l of columns.
 
-def _blocks(parts, count, rows, columns, length):
-    """The nine blocks of `parts` as views (count, tiles, tiles, length)."""
+def _counts(combinations, outputs):
+    """How many tiles an axis of `outputs` has in each combination."""
+    return [(outputs + 1) // 2] * (combinations - 1) + [outputs // 2]
+
+
+def _blocks(parts, matrix, count, rows, columns, length):
+    """The blocks of `parts` as views (N, tiles, tiles, length), one list for each combination of rows."""
     views, start = [], 0
-    for vertical in ((rows + 1) // 2, (rows + 1) // 2, rows // 2):
-        for horizontal in ((columns + 1) // 2, (columns + 1) // 2, columns // 2):
+    for vertical in _counts(len(matrix), rows):
+        views.append([])
+        for horizontal in _counts(len(matrix), columns):
             size = count * vertical * horizontal * length
-            views.append(parts[start:start + size].reshape(count, vertical, horizontal, length))
+            views[-1].append(parts[start:start + size].reshape(count, vertical, horizontal, length))
             start += size
     return views
 
 
-def _differences(d, count, axis):
-    """The three combinations of a phase d (..., count + 1, ...) along `axis`: d0 - d1, d1, d1 - d2 of each tile's d0, d1, d2."""
-    d = np.moveaxis(d, axis, 0)
-    even, odd, last = d[0:count:2], d[1:count + 1:2], d[2:count + 1:2]
-    return [np.moveaxis(c, 0, axis) for c in (even - odd, odd, odd[:len(last)] - last)]
+def _entries(x, matrix, phases, padding, rows, columns):
+    """Zeros for the entries (N, L, L, phases^2 * C) of all tiles, a view of them as a padded image, and where x lies in that, and it in x."""
+    n, height, width, channels = x.shape
+    tall, wide = (2 * ((outputs + 1) // 2 - 1) + len(matrix[0]) for outputs in (rows, columns))
+    image = np.zeros((n, phases * tall, phases * wide, channels), x.dtype)
+    inside, source = [slice(None)], [slice(None)]
+    for size, room, before in ((height, phases * tall, padding[0]), (width, phases * wide, padding[1])):
+        low, high = max(0, before), max(0, min(room, size + before))
+        inside.append(slice(min(low, high), high))
+        source.append(slice(min(low, high) - before, high - before))
+    return image, tuple(inside), tuple(source)
 
 
-def _sums(y, axis):
-    """The three combinations of outputs y along `axis`: y0, y0 + y1, -y1 of each tile's y0, y1."""
-    y = np.moveaxis(y, axis, 0)
-    even, odd = y[0::2], y[1::2]
-    both = even.copy()
-    both[:len(odd)] += odd
-    return [np.moveaxis(c, 0, axis) for c in (even, both, -odd)]
+def tile(x, matrix, phases, padding, rows, columns, parts):
+    """Block (k, l) of parts = combination k of rows and l of columns of the entries of every tile of x (N, H, W, C).
 
-
-def tile_image(x, padding, rows, columns, parts):
-    """Block 3k+l (N, tiles, tiles, 4*C) = combination k of rows and l of columns of the four phases of x (N, H, W, C).
-
-    The phase (e, f) of the padded image is its pixels (2r + e, 2q + f); (rows, columns) is how many outputs there are.
+    Entry (r, q) is the phases^2 pixels (phases * r + e, phases * q + f) of x behind `padding` zeros above and left (it may be negative: then x is
+    cropped there): length phases^2 * C, ordered (e, f, c). (rows, columns) is how many outputs there are.
     """
-    n, height, width, channels = x.shape
-    padded = np.zeros((n, 2 * (rows + 1), 2 * (columns + 1), channels), x.dtype)
-    h, w = min(height, padded.shape[1] - padding[0]), min(width, padded.shape[2] - padding[1])
-    padded[:, padding[0]:padding[0] + h, padding[1]:padding[1] + w] = x[:, :h, :w]
-    phases = padded.reshape(n, rows + 1, 2, columns + 1, 2 * channels).transpose(0, 1, 3, 2, 4)         # (N, r, q, e, (f, c))
-    phases = phases.reshape(n, rows + 1, columns + 1, 4 * channels)
-    out = _blocks(parts, n, rows, columns, 4 * channels)
-    for k, vertical in enumerate(_differences(phases, rows, 1)):
-        for l, part in enumerate(_differences(vertical, columns, 2)):
-            out[3 * k + l][...] = part
+    image, inside, source = _entries(x, matrix, phases, padding, rows, columns)
+    image[inside] = x[source]
+    n, tall, wide, channels = image.shape
+    d = image.reshape(n, tall // phases, phases, wide // phases, phases * channels).transpose(0, 1, 3, 2, 4)
+    d = d.reshape(n, tall // phases, wide // phases, phases * phases * channels)
+    for vertical, across, signs in zip(_blocks(parts, matrix, n, rows, columns, d.shape[3]), _counts(len(matrix), rows), matrix):
+        combined = sum(sign * d[:, r:r + 2 * across:2][:, :across] for r, sign in enumerate(signs))
+        for part, signs in zip(vertical, matrix):
+            part[...] = sum(sign * combined[:, :, q:q + 2 * part.shape[2]:2][:, :, :part.shape[2]] for q, sign in enumerate(signs))
 
 
-def untile_image(parts, padding, rows, columns, x):
-    """The transpose of tile_image: every part goes back to the pixels that it was made of; what lies on one pixel adds up."""
-    n, height, width, channels = x.shape
-
-    def spread(combined, count, axis):
-        """The transpose of `_differences`."""
-        first, second, third = (np.moveaxis(c, axis, 0) for c in combined)
-        d = np.zeros((count + 1, *first.shape[1:]), x.dtype)
-        d[0:count:2] += first
-        d[1:count + 1:2] += second - first
-        d[1:count:2] += third
-        d[2:count + 1:2] -= third
-        return np.moveaxis(d, 0, axis)
-    nine = _blocks(parts, n, rows, columns, 4 * channels)
-    phases = spread([spread(nine[3 * k:3 * k + 3], columns, 2) for k in range(3)], rows, 1)
-    phases = phases.reshape(n, rows + 1, columns + 1, 2, 2 * channels)                                  # (N, r, q, e, (f, c))
-    padded = phases.transpose(0, 1, 3, 2, 4).reshape(n, 2 * (rows + 1), 2 * (columns + 1), channels)
+def untile(parts, matrix, phases, padding, rows, columns, x):
+    """The transpose of tile: every part goes back to the pixels that it was made of; what lies on one pixel adds up."""
+    image, inside, source = _entries(x, matrix, phases, padding, rows, columns)
+    n, tall, wide, channels = image.shape
+    d = np.zeros((n, tall // phases, wide // phases, phases * phases * channels), x.dtype)
+    for vertical, across, signs in zip(_blocks(parts, matrix, n, rows, columns, d.shape[3]), _counts(len(matrix), rows), matrix):
+        combined = np.zeros((n, across, *d.shape[2:]), x.dtype)
+        for part, weights in zip(vertical, matrix):
+            for q, sign in enumerate(weights):
+                combined[:, :, q:q + 2 * part.shape[2]:2][:, :, :part.shape[2]] += sign * part
+        for r, sign in enumerate(signs):
+            d[:, r:r + 2 * across:2][:, :across] += sign * combined
+    d = d.reshape(n, tall // phases, wide // phases, phases, phases * channels).transpose(0, 1, 3, 2, 4)
     x[...] = 0
-    h, w = min(height, padded.shape[1] - padding[0]), min(width, padded.shape[2] - padding[1])
-    x[:, :h, :w] = padded[:, padding[0]:padding[0] + h, padding[1]:padding[1] + w]
-
-
-def tile_features(y, parts):
-    """Block 3k+l (N, tiles, tiles, O) = combination k of rows and l of columns of y (N, OH, OW, O)."""
-    out = _blocks(parts, *y.shape)
-    for k, vertical in enumerate(_sums(y, 1)):
-        for l, part in enumerate(_sums(vertical, 2)):
-            out[3 * k + l][...] = part
-
-
-def untile_features(parts, y):
-    """The transpose of tile_features: y0 = part0 + part1, y1 = part1 - part2, along both axes."""
-
-    def outputs(first, second, third, axis):
-        first, second, third = (np.moveaxis(part, axis, 0) for part in (first, second, third))
-        out = np.empty((len(second) + len(third), *second.shape[1:]), y.dtype)
-        out[0::2] = first + second
-        out[1::2] = second[:len(third)] - third
-        return np.moveaxis(out, 0, axis)
-    nine = _blocks(parts, *y.shape)
-    y[...] = outputs(*(outputs(*nine[3 * k:3 * k + 3], 2) for k in range(3)), 1)
+    x[source] = d.reshape(image.shape)[inside]
