@@ -15,7 +15,7 @@ import numpy as np
 
 from . import __version__, data, parallel
 
-DEFAULT_EPOCHS = 4
+DEFAULT_EPOCHS = 3
 
 
 class _Parser(argparse.ArgumentParser):
@@ -52,10 +52,10 @@ The run folder holds sample grids (samples/, training.gif), the losses of every 
 A healthy discriminator loss wanders a little below 2 ln 2 = 1.386, the value of a discriminator that cannot tell real from fake;
 it is not supposed to fall to zero, and the generator's loss says nothing about quality. Look at the samples.""",
         epilog="""examples:
-  minideconv train                                    the default: 60,000 digits drawn by a program, 4 epochs
+  minideconv train                                    the default: 60,000 digits drawn by a program, 3 epochs
   minideconv train --data mnist --epochs 5            real MNIST, downloaded once
   minideconv train --data mine.npz                    your pictures: images (N,H,W[,C]), H and W multiples of 4, at least 8
-  minideconv train --resume runs/strokes-1 --epochs 8 train a run longer; after Ctrl-C or a crash it goes on exactly where it was""")
+  minideconv train --resume runs/strokes-1 --epochs 8   train a run longer; after Ctrl-C or a crash it goes on exactly where it was""")
     train.add_argument("--data", help="strokes (default), mnist, fashion-mnist, FILE.npz, FILE.npy, or a folder of PNG or JPEG files")
     train.add_argument("--loss", choices=list(LOSSES), help="ns (default): non-saturating, Goodfellow et al. 2014")
     train.add_argument("--conditional", action="store_true", default=None, help="tell both networks the label of each image; sample --label D then draws a D")
@@ -85,11 +85,11 @@ it is not supposed to fall to zero, and the generator's loss says nothing about 
     bench = commands.add_parser(
         "bench", help="measure this engine on your machine, beside PyTorch if it is installed", formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Measure layers and whole training steps, in turns with the readable kernels and, where it is installed, with PyTorch.\n"
-                    "The default takes 1 to 2 minutes.\n\n"
+                    "The default takes up to 2 minutes.\n\n"
                     "what there is to measure, by name:\n" + "\n".join(f"  {name:<12}{heading}" for name, heading in GROUPS.items()))
     bench.add_argument("--only", action="append", choices=list(GROUPS), metavar="NAME",
                        help=f"measure this; may be given again (default: {', '.join(DEFAULT_GROUPS)})")
-    bench.add_argument("--repeats", type=_whole(1), default=4, help="turns of each side, 3 measured calls in each (default 4)")
+    bench.add_argument("--repeats", type=_whole(1), help="turns of each side, 3 measured calls in each (default: 4, fewer where 2 minutes are not enough)")
     bench.add_argument("--no-torch", action="store_true", help="leave PyTorch out")
     bench.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     bench.add_argument("--out", metavar="FILE.png", help="draw a bar chart too")

@@ -93,10 +93,10 @@ def binary_cross_entropy(input, target, reduction="mean"):
     input = as_tensor(input)
     if input.size and not (input.data.min() >= 0 and input.data.max() <= 1):
         raise ValueError(f"input must lie in [0, 1]; got {input.data.min()} to {input.data.max()}: use binary_cross_entropy_with_logits for logits")
-    return _reduce(_bernoulli_entropy(input, target=_probabilities(target, input).data), reduction)
+    return _reduce(_bernoulli_entropy(input, target=_probabilities(target, input).data.copy()), reduction)
 
 
 def binary_cross_entropy_with_logits(input, target, reduction="mean"):
     """Binary cross-entropy of sigmoid(input), from the logits: max(x, 0) - t * x + log(1 + exp(-|x|)), which neither overflows nor loses digits."""
     input = as_tensor(input)
-    return _reduce(_logistic_loss(input, target=_probabilities(target, input).data), reduction)
+    return _reduce(_logistic_loss(input, target=_probabilities(target, input).data.copy()), reduction)

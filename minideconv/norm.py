@@ -34,7 +34,7 @@ def _differentiable(x, weight, bias, eps, slope):
 
 
 @primitive
-def batch_norm_rows(x, weight, bias, *, eps, slope, moments):
+def batch_norm_rows(x, weight=None, bias=None, *, eps, slope, moments):
     """Rows of (x - mean) / sqrt(variance + eps) * weight + bias, then leaky ReLU with `slope` (1: none). moments: mean and variance of x."""
     rows = kernels.plain(x.data)
     mean, variance = moments

@@ -49,7 +49,7 @@ def negative(x):
 def power(x, p):
     """x ** p. Where p is 0 the slope is 0, also at x = 0; the gradient for p needs x > 0."""
     def by_base(g):
-        return _fit(g * p * x ** where(p - 1, p, condition=p.data != 0), x)
+        return _fit(g * p * x ** where(p.data != 0, p - 1, p), x)
     return x.data ** p.data, by_base, lambda g: _fit(g * x ** p * log(x), p)
 
 
@@ -82,10 +82,15 @@ def maximum(a, b):
 
 
 @primitive
-def where(a, b, *, condition):
-    """a where condition (a constant array of booleans), b elsewhere."""
-    return (np.where(condition, a.data, b.data), lambda g: _fit(where(g, np.zeros_like(g.data), condition=condition), a),
-            lambda g: _fit(where(np.zeros_like(g.data), g, condition=condition), b))
+def _where(a, b, *, condition):
+    return (np.where(condition, a.data, b.data), lambda g: _fit(_where(g, np.zeros_like(g.data), condition=condition), a),
+            lambda g: _fit(_where(np.zeros_like(g.data), g, condition=condition), b))
+
+
+def where(condition, a, b):
+    """a where the array of booleans `condition` is true, b elsewhere; all three broadcast. Numbers take the other one's dtype."""
+    a = as_tensor(a, b if isinstance(b, Tensor) else None)
+    return _where(a, as_tensor(b, a), condition=np.array(condition.data if isinstance(condition, Tensor) else condition, bool))
 
 
 @primitive
@@ -199,6 +204,7 @@ def getitem(x, index):
     """x[index] with NumPy's rules; Tensors in the index stand for their arrays."""
     parts = index if isinstance(index, tuple) else (index,)
     parts = tuple(part.data if isinstance(part, Tensor) else part for part in parts)
+    parts = tuple(part.copy() if isinstance(part, np.ndarray) else part for part in parts)      # the tape keeps the index: it must not change
     return _getitem(x, index=parts if isinstance(index, tuple) else parts[0])
 
 

@@ -53,7 +53,7 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, return_indices=False):
     parallel.over_rows(lambda part, out: kernels.active().max_switches(part, window.kernel, window.stride, window.padding, out),
                        kernels.plain(x.data), switches)
     y = take_pixels(x, switches=switches)
-    return (y, switches) if return_indices else y
+    return (y, switches.copy()) if return_indices else y
 
 
 def max_unpool2d(x, indices, kernel_size, stride=None, padding=0, output_size=None):
@@ -76,7 +76,7 @@ def max_unpool2d(x, indices, kernel_size, stride=None, padding=0, output_size=No
         shapes.transposed_size(o, k, s, p, p) for o, k, s, p in zip(x.shape[1:3], kernel, stride, pads))
     if indices.size and not 0 <= indices.min() <= indices.max() < size[0] * size[1]:
         raise ValueError(f"indices must lie in [0, {size[0] * size[1]}) for an image of {size}; got {indices.min()} to {indices.max()}")
-    return put_pixels(x, switches=kernels.plain(indices.astype(np.int64, copy=False)), size=size)
+    return put_pixels(x, switches=np.array(indices, np.int64, order="C"), size=size)
 
 
 def avg_pool2d(x, kernel_size, stride=None, padding=0, count_include_pad=True):

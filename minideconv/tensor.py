@@ -8,6 +8,7 @@ vjps are written in operations on Tensors. An ordinary backward runs them under 
 records them like anything else, and gradients of gradients cost no further code.
 """
 import functools
+import inspect
 import itertools
 import threading
 
@@ -166,15 +167,16 @@ def as_tensor(value, like=None) -> Tensor:
 def primitive(function):
     """Make an operation of a function (*inputs, **settings) -> (result array, one vjp per input).
 
-    Inputs arrive as Tensors (None stays None). A vjp takes the gradient of the result, a Tensor, and returns that of its input,
+    Inputs arrive as Tensors (None stays None where that is an input's default). A vjp takes the gradient of the result, a Tensor, and returns that of its input,
     computed with operations on Tensors; it may use the inputs, never the result (that would be a cycle).
     """
     name = function.__name__
+    optional = {place for place, p in enumerate(inspect.signature(function).parameters.values()) if p.default is None}
 
     @functools.wraps(function)
     def operation(*inputs, **settings):
         like = next((i for i in inputs if isinstance(i, Tensor)), None)
-        inputs = [i if i is None or isinstance(i, Tensor) else as_tensor(i, like) for i in inputs]
+        inputs = [i if isinstance(i, Tensor) or (i is None and place in optional) else as_tensor(i, like) for place, i in enumerate(inputs)]
         observer = getattr(_state, "observer", None)
         if observer is None:
             data, *vjps = function(*inputs, **settings)

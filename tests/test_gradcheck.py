@@ -245,3 +245,13 @@ def test_adjoint_shapes_are_named():
         md.adjoint_check(lambda x: x, lambda y: y, (3,), (2,))
     with pytest.raises(GradcheckError, match=r"adjoint maps \(3,\) to \(1,\), not to \(3,\)"):
         md.adjoint_check(lambda x: x, lambda y: y[:1], (3,))
+
+
+def test_rounding_of_a_large_value_is_no_kink():
+    assert md.gradcheck(lambda x: x + 1e8, np.ones(3), atol=1e-6)
+
+
+def test_adjoint_may_be_a_gradient():
+    x = Tensor(np.ones((1, 5, 5, 2)), requires_grad=True)
+    w = np.random.default_rng(0).integers(-3, 4, (3, 3, 2, 3)).astype(float)
+    assert md.adjoint_check(lambda x: F.conv2d(x, w), lambda y: md.grad(F.conv2d(x, w), x, gradient=y)[0], (1, 5, 5, 2))

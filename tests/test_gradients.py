@@ -61,7 +61,7 @@ TABLE = [
     Entry("sqrt", lambda x: x.sqrt(), (positive(2, 3),)),
     Entry("absolute", lambda x: abs(x), (lattice(2, 3),)),
     Entry("maximum", md.maximum, (lattice(2, 3), lattice(3, seed=1) + 1 / 16)),
-    Entry("where", lambda a, b: md.where(a, b, condition=MASK), (lattice(2, 3), lattice(3, seed=1))),
+    Entry("_where", lambda a, b: md.where(MASK, a, b), (lattice(2, 3), lattice(3, seed=1))),
     Entry("astype", lambda x: x.astype(np.float64) * x, (lattice(2, 3),)),
     Entry("sum", lambda x: x.sum(), (lattice(2, 3),)),
     Entry("sum", lambda x: x.sum(axis=(0, -1), keepdims=True) * x, (lattice(2, 3, 2),)),

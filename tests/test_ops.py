@@ -58,7 +58,7 @@ def test_arithmetic_broadcasts_as_numpy_does(pair):
     assert equal(Tensor(a) + Tensor(b), np.asarray(a + b)) and equal(Tensor(a) - Tensor(b), np.asarray(a - b))
     assert equal(Tensor(a) * Tensor(b), np.asarray(a * b)) and equal(Tensor(a) / Tensor(nonzero), np.asarray(a / nonzero))
     assert equal(md.maximum(Tensor(a), Tensor(b)), np.asarray(np.maximum(a, b)))
-    assert equal(md.where(Tensor(a), Tensor(b), condition=a > b), np.where(a > b, a, b))
+    assert equal(md.where(a > b, Tensor(a), Tensor(b)), np.where(a > b, a, b))
 
 
 @given(broadcasting(), st.integers(0, 99))
@@ -358,6 +358,6 @@ def test_matmul_names_both_shapes(a, b):
     (lambda x: x.reshape(3, -1), (2, 3)), (lambda x: x.transpose(1, 2, 0), (2, 3, 4)), (lambda x: ops.broadcast_to(x, (2, 3, 4)), (3, 1)),
     (lambda x: x[[0, 0, 1], ::-1], (2, 3)), (lambda x: md.concatenate([x, x[:1], x]), (2, 3)), (lambda x: md.stack([x, 2 * x], axis=1), (2, 3)),
     (lambda x: x @ whole((3, 2)), (4, 3)),
-    (lambda x: whole((5, 4)) @ x, (4, 3)), (lambda x: md.where(x, 2 * x, condition=whole((2, 3)) > 0), (2, 3))])
+    (lambda x: whole((5, 4)) @ x, (4, 3)), (lambda x: md.where(whole((2, 3)) > 0, x, 2 * x), (2, 3))])
 def test_a_linear_operation_and_its_vjp_are_adjoint(linear, shape):
     assert md.adjoint_check(linear, transpose_of(linear, shape), shape, rtol=0)

@@ -401,7 +401,7 @@ def test_no_false_alarm(array):
 def test_numbers_do_not_turn_float32_into_float64(number):
     x = leaf([1.0, 3.0], np.float32)
     for y in (x + number, number + x, x - number, number - x, x * number, number * x, x / number, number / x, x ** number, number ** x,
-              md.maximum(x, number), md.where(x, number, condition=np.array([True, False]))):
+              md.maximum(x, number), md.where(np.array([True, False]), x, number)):
         assert y.dtype == np.float32
         x.grad = None
         y.sum().backward()
@@ -414,3 +414,19 @@ def test_a_float64_array_widens_the_result_but_not_the_gradient():
     assert y.dtype == np.float64
     y.sum().backward()
     assert x.grad.dtype == np.float32 and np.array_equal(x.grad, [2.0, 3.0])
+
+
+def test_what_a_tape_keeps_besides_its_inputs_cannot_be_changed_from_outside():
+    """Indices, conditions and targets are copied: changing them later changes no gradient."""
+    x, index, mask = Tensor(np.ones(3), requires_grad=True), np.array([0, 1]), np.array([True, False, False])
+    target = np.array([1.0, 0.0, 0.0])
+    y = (x[index] * 2).sum() + md.where(mask, x, 5 * x).sum() + F.binary_cross_entropy_with_logits(x, target, "sum")
+    index[:], mask[:], target[:] = 2, False, 0
+    y.backward()
+    slope = 1 / (1 + np.exp(-1.0))
+    assert np.allclose(x.grad, [2 + 1 + slope - 1, 2 + 5 + slope, 5 + slope], rtol=1e-12)
+
+
+def test_none_is_no_operand():
+    with pytest.raises(TypeError, match="NoneType"):
+        Tensor([1.0]) + None

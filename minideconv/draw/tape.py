@@ -25,7 +25,7 @@ WRITTEN_OUT = {             # rules that say little in the source's words
     "_reshape": ("g in x's shape",),
     "_matmul": ("g @ b transposed", "a transposed @ g"),
     "_broadcast_to": ("sum of g over the repeated axes",),
-    "where": ("g where the condition holds, else 0", "g where it does not, else 0"),
+    "_where": ("g where the condition holds, else 0", "g where it does not, else 0"),
 }
 LETTER, BOLD_LETTER, LINE_HEIGHT, ROW_HEIGHT = 0.056, 0.066, 0.135, 0.94          # inches; text is in 7 points
 STYLE = {                   # kind of box -> outline, fill, line width, corners

@@ -5,7 +5,7 @@ import numpy as np
 
 from .. import storage
 
-SCALE_TO = 448          # pixels: grids of small images are enlarged by a whole factor to about this
+SCALE_TO = 512          # pixels: grids of small images are enlarged by a whole factor to about this
 
 
 def grid(images, columns=None) -> np.ndarray:
