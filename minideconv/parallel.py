@@ -82,6 +82,7 @@ class _OneBlasThread:
             if self.libraries is None:
                 from threadpoolctl import ThreadpoolController
                 self.libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+                _keep_memory()
             if self.users == 0:
                 self.former = [library.num_threads for library in self.libraries]
                 self._set([1] * len(self.former))
@@ -233,7 +234,7 @@ def sum_first(shares: np.ndarray) -> np.ndarray:
     return total.reshape(shares.shape[1:])
 
 
-def keep_memory() -> None:
+def _keep_memory() -> None:
     """Have the C library keep freed memory for this process instead of handing it back page by page (glibc; elsewhere nothing happens).
 
     A training step frees and takes again every array of the last one; mapped and faulted in anew each time they cost 15 to 20 % of it.

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from .. import optim, parallel
+from .. import optim
 from ..tensor import Tensor, no_grad
 from .losses import LOSSES
 from .models import Discriminator, Generator
@@ -64,7 +64,6 @@ class Trainer:
             raise ValueError(f"batch_size must be at least 2 and at most the {len(images)} training images; got {config.batch_size}")
         if config.classes and (labels is None or not 0 <= labels.min() <= labels.max() < config.classes):
             raise ValueError(f"a conditional run needs a label in [0, {config.classes}) for every image")
-        parallel.keep_memory()
         self.config, self.images, self.labels, self.loss = config, images, labels, LOSSES[config.loss]
         self.rng = np.random.default_rng(config.seed)
         self.generator = Generator(config.image_shape, config.latent, config.width, config.classes, rng=self.rng)

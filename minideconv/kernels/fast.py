@@ -7,7 +7,8 @@ float64 would turn a loop over float32 into a float64 one.
 import numpy as np
 from numba import njit
 
-jit = njit(nogil=True, cache=True)
+# NumPy's way with x / 0 (infinity, not an exception): a check at each division would keep a loop from using vector instructions.
+jit = njit(nogil=True, cache=True, error_model="numpy")
 
 
 # Runs of numbers that lie side by side, named by a flat array and where they start. The slices let the compiler see that indices
@@ -215,7 +216,7 @@ def adam(p, g, m, v, rate, beta1, beta2, eps, weight_decay, correction1, correct
         gradient = g[k] + weight_decay * p[k]
         m[k] += (one - keep1) * (gradient - m[k])
         v[k] = keep2 * v[k] + (one - keep2) * gradient * gradient
-        p[k] -= step * m[k] / (v[k] ** kind(0.5) / root + eps)
+        p[k] -= step * m[k] / (np.sqrt(v[k]) / root + eps)
 
 
 @jit
