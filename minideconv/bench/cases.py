@@ -1,0 +1,160 @@
+"""What `minideconv bench` measures: layers and whole training steps, each built on this engine as a function without arguments.
+
+Notation: a layer has an image side (N, H, W, C), a feature side (N, OH, OW, O), the smaller one where it strides, and a kernel (KH, KW, C, O).
+conv2d goes from image to features, conv_transpose2d from features to image.
+"""
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import functional as F
+from .. import nn, optim
+from ..gan import LOSSES, Discriminator, Generator
+from ..shapes import conv_size, transposed_size
+from ..tensor import Tensor
+
+# operation, batch, height and width, channels in, out, kernel, stride, padding
+LAYERS = [
+    ("conv2d", 128, 28, 1, 64, 4, 2, 1),
+    ("conv2d", 128, 14, 64, 128, 4, 2, 1),
+    ("conv2d", 64, 28, 32, 32, 3, 1, 1),
+    ("conv2d", 64, 14, 128, 128, 3, 1, 1),
+    ("conv2d", 32, 32, 64, 128, 5, 2, 2),
+    ("conv2d", 8, 64, 64, 64, 3, 1, 1),
+    ("conv_transpose2d", 128, 7, 128, 64, 4, 2, 1),
+    ("conv_transpose2d", 128, 14, 64, 1, 4, 2, 1),
+    ("conv_transpose2d", 64, 7, 256, 128, 4, 2, 1),
+    ("conv_transpose2d", 64, 14, 64, 32, 3, 1, 1),
+    ("conv_transpose2d", 32, 16, 128, 64, 5, 2, 2),
+    ("conv_transpose2d", 8, 32, 64, 64, 4, 2, 1),
+]
+LAYERS_4X4 = [
+    ("conv2d", 128, 16, 64, 128, 4, 2, 1),
+    ("conv2d", 128, 16, 128, 256, 4, 2, 1),
+    ("conv2d", 128, 28, 64, 64, 4, 2, 1),
+    ("conv_transpose2d", 128, 8, 128, 64, 4, 2, 1),
+    ("conv_transpose2d", 128, 8, 256, 128, 4, 2, 1),
+    ("conv_transpose2d", 128, 14, 64, 64, 4, 2, 1),
+]
+BATCHES = (32, 64, 128, 256, 512)
+
+GROUPS = {              # what --only takes -> its heading
+    "layers": "layers, forward + both gradients",
+    "layers4x4": "4x4 stride-2 layers with even sizes, forward + both gradients",
+    "step": "one whole step of the reference GAN (28x28x1): D on real and fake, G through D, both Adam updates",
+    "threads": "the same step on one thread",
+    "pair": "one whole step of the 256x256x3 image-to-image pair",
+    "pair4": "the same, batch 4",
+    "batches": "one whole step of the reference GAN by batch size",
+}
+DEFAULT_GROUPS = ("layers", "layers4x4", "step", "threads", "pair")
+
+
+class Case(NamedTuple):
+    """One row: what to measure. `spec` also goes to the PyTorch process, as JSON."""
+    group: str
+    name: str
+    spec: dict
+
+
+def cases(groups) -> list[Case]:
+    """The rows of these groups, in the order of GROUPS."""
+    fields = ("op", "batch", "size", "inputs", "outputs", "kernel", "stride", "padding")
+    rows = []
+    for group in GROUPS:
+        if group not in groups:
+            continue
+        if group in ("layers", "layers4x4"):
+            for layer in LAYERS if group == "layers" else LAYERS_4X4:
+                spec = {"kind": "layer", **dict(zip(fields, layer))}
+                rows.append(Case(group, layer_name(spec), spec))
+        elif group in ("step", "threads"):
+            rows.append(Case(group, "GAN step, batch 128" + (", 1 thread" if group == "threads" else ""), {"kind": "gan", "batch": 128}))
+        elif group == "batches":
+            rows += [Case(group, f"GAN step, batch {batch}", {"kind": "gan", "batch": batch}) for batch in BATCHES]
+        else:
+            batch = 4 if group == "pair4" else 1
+            rows.append(Case(group, f"256x256x3 pair, batch {batch}", {"kind": "pair", "batch": batch}))
+    return rows
+
+
+def layer_sizes(spec) -> tuple[int, int]:
+    """Height (= width) of a layer's image side and of its feature side. A transposed layer goes from features to the image."""
+    size, kernel, stride, padding = spec["size"], spec["kernel"], spec["stride"], spec["padding"]
+    if spec["op"] == "conv2d":
+        return size, conv_size(size, kernel, stride, padding, padding)
+    return transposed_size(size, kernel, stride, padding, padding), size
+
+
+def layer_name(spec) -> str:
+    image, features = layer_sizes(spec)
+    goes_to = features if spec["op"] == "conv2d" else image
+    name = "conv" if spec["op"] == "conv2d" else "tconv"
+    return (f"{name} {spec['size']}x{spec['size']}x{spec['inputs']} -> {goes_to}x{goes_to}x{spec['outputs']}, "
+            f"{spec['kernel']}x{spec['kernel']} s{spec['stride']}, N={spec['batch']}")
+
+
+def layer_arithmetic(spec) -> int:
+    """Operations of one layer's forward and both gradients: three products of 2 * N*OH*OW * KH*KW*C*O."""
+    return 3 * 2 * spec["batch"] * layer_sizes(spec)[1] ** 2 * spec["kernel"] ** 2 * spec["inputs"] * spec["outputs"]
+
+
+def build(spec):
+    """The case on this engine, as a function without arguments."""
+    rng = np.random.default_rng(0)
+    if spec["kind"] == "layer":
+        return _layer(spec, rng)
+    batch = spec["batch"]
+    if spec["kind"] == "gan":
+        networks, real, noise = (Generator((28, 28, 1), rng=rng), Discriminator((28, 28, 1), rng=rng)), (batch, 28, 28, 1), (batch, 100)
+    else:
+        networks, real, noise = pair_networks(rng), (batch, 256, 256, 3), (batch, 256, 256, 3)
+    return adversarial_step(*networks, lambda: Tensor(rng.standard_normal(noise, np.float32)), Tensor(rng.random(real, np.float32)))
+
+
+def _layer(spec, rng):
+    """Forward and both gradients of one layer."""
+    # A kernel is (KH, KW, C, O) for both directions: a transposed layer maps O to C.
+    channels = (spec["inputs"], spec["outputs"]) if spec["op"] == "conv2d" else (spec["outputs"], spec["inputs"])
+    x = Tensor(rng.random((spec["batch"], spec["size"], spec["size"], spec["inputs"]), np.float32), requires_grad=True)
+    weight = Tensor(rng.random((spec["kernel"], spec["kernel"], *channels), np.float32), requires_grad=True)
+    operation = getattr(F, spec["op"])
+    gradient = rng.random(operation(x, weight, None, spec["stride"], spec["padding"]).shape, np.float32)
+
+    def run():
+        x.grad = weight.grad = None
+        operation(x, weight, None, spec["stride"], spec["padding"]).backward(gradient)
+    return run
+
+
+def pair_networks(rng):
+    """An image-to-image generator and a discriminator for 256x256x3: layers of 4x4, each but the last with LeakyReLU 0.2."""
+    def stack(layers):
+        return [part for layer in layers for part in (layer, nn.LeakyReLU(0.2))]
+    generator = nn.Sequential(
+        *stack([nn.Conv2d(3, 64, 4, 2, 1, rng=rng), nn.ConvTranspose2d(64, 64, 4, 2, 1, rng=rng),
+                nn.Conv2d(64, 32, 4, 2, 1, rng=rng), nn.ConvTranspose2d(32, 32, 4, 2, 1, rng=rng)]),
+        nn.Conv2d(32, 3, 4, 1, "same", rng=rng))
+    widths = (3, 64, 128, 256, 512)
+    discriminator = nn.Sequential(*stack([nn.Conv2d(narrow, wide, 4, 2, 1, rng=rng) for narrow, wide in zip(widths, widths[1:])]),
+                                  nn.Flatten(), nn.Linear(512 * 16 * 16, 1, rng=rng))
+    return generator, discriminator
+
+
+def adversarial_step(generator, discriminator, noise, real):
+    """The step that gan/trainer.py plays, without reading pictures: D on real and on detached fake, then G through the updated D."""
+    loss = LOSSES["ns"]
+    adam_g, adam_d = (optim.Adam(network.parameters(), 2e-4, (0.5, 0.999)) for network in (generator, discriminator))
+
+    def run():
+        fake = generator(noise())
+        adam_d.zero_grad()
+        loss_d = loss.discriminator(discriminator(real), discriminator(fake.detach()))
+        loss_d.backward()
+        adam_d.step()
+        adam_g.zero_grad()
+        loss_g = loss.generator(discriminator(fake))
+        loss_g.backward(inputs=generator.parameters())
+        adam_g.step()
+        return loss_d.item(), loss_g.item()
+    return run
