@@ -53,7 +53,7 @@ def matrix_rate(threads: int, side: int = CUBE) -> float:
     out = np.empty_like(a)
     with threadpool_limits(threads, user_api="blas"):
         milliseconds, = timed(lambda: np.matmul(a, b, out=out), calls=1)
-    time.sleep(0.03)            # BLAS's threads spin for a while after their work, on processors that the next turn needs
+    time.sleep(0.1)            # BLAS's threads spin for a while after their work, on processors that the next turn needs
     return 2 * side ** 3 / milliseconds / 1e6
 
 
