@@ -21,6 +21,11 @@ def _per_group(product, window: Window, *arrays):
     return np.concatenate([product(*group, one) for group in zip(*parts)], axis=-1)
 
 
+def _is_product(window: Window) -> bool:
+    """A 1x1 kernel at every pixel: the columns are the image itself."""
+    return window.kernel == window.stride == (1, 1) and window.padding == (0, 0) and window.image == window.features
+
+
 def _row_bytes(window: Window, channels: int, itemsize: int) -> int:
     """The bytes of the columns of one row of features."""
     return window.features[1] * window.kernel[0] * window.kernel[1] * channels * itemsize
@@ -65,16 +70,23 @@ def scatter(y, w, window: Window, bias=None):
     def task(index):
         first, last, top, bottom = chunks[index]
         start, stop = touching_range(top, bottom, window.kernel[0], window.stride[0], window.padding[0], window.dilation[0], window.features[0])
-        part = y[first:last, start:stop]
-        cols = parallel.scratch("columns", (last - first, stop - start, window.features[1], *window.kernel, channels), y.dtype)
-        np.matmul(part.reshape(-1, part.shape[3]), taps, out=cols.reshape(-1, taps.shape[1]))
-        padding = window.padding[0] + top - start * window.stride[0], window.padding[1]     # as seen from the band
-        image = x[first:last, top:bottom]
-        kernels.active().col2im(cols, window.stride, padding, window.dilation, image)
+        part, image = y[first:last, start:stop], x[first:last, top:bottom]
+        if _is_product(window):
+            np.matmul(part.reshape(-1, part.shape[3]), taps, out=image.reshape(-1, channels))
+        else:
+            _stamp(part, taps, window, start, top, image)
         if bias is not None:
             image += bias
     parallel.run(task, len(chunks))
     return x
+
+
+def _stamp(part, taps, window: Window, start: int, top: int, image):
+    """Rows of the image from `top` on: the features of rows from `start` on times the taps, added up where they belong."""
+    cols = parallel.scratch("columns", (*part.shape[:3], *window.kernel, image.shape[3]), part.dtype)
+    np.matmul(part.reshape(-1, part.shape[3]), taps, out=cols.reshape(-1, taps.shape[1]))
+    padding = window.padding[0] + top - start * window.stride[0], window.padding[1]             # as seen from the band
+    kernels.active().col2im(cols, window.stride, padding, window.dilation, image)
 
 
 def correlate(x, y, window: Window):
@@ -102,6 +114,8 @@ def correlate(x, y, window: Window):
 
 def _columns(x, window: Window, top: int, bottom: int):
     """The columns of feature rows [top, bottom) of the images x, in this thread's buffer, as a matrix (pixels, KH*KW*C)."""
+    if _is_product(window):
+        return x[:, top:bottom].reshape(-1, x.shape[3])
     cols = parallel.scratch("columns", (len(x), bottom - top, window.features[1], *window.kernel, x.shape[3]), x.dtype)
     padding = window.padding[0] - top * window.stride[0], window.padding[1]
     kernels.active().im2col(x, window.stride, padding, window.dilation, cols)

@@ -545,7 +545,7 @@ assert not JIT or len(adam_loop.signatures) == 2                            # ye
 #
 # A large new array is a promise of the operating system. Each page (mostly 4 KB) is found and filled with zeros when it is first
 # written, and given back when the array is freed. Training makes the same arrays in every step, so the trainer asks the C library to keep
-# freed memory (`parallel.keep_memory`, on Linux), and chunks use buffers that their thread keeps (`parallel.scratch`). Where the system
+# freed memory (`parallel._keep_memory`, on Linux), and chunks use buffers that their thread keeps (`parallel.scratch`). Where the system
 # deals in huge pages (2 MB) the difference is small.
 
 # %%

@@ -74,6 +74,8 @@ class Run:
         if len(rows) < trainer.steps_done:
             raise ValueError(f"{folder / 'losses.csv'} has {len(rows)} rows, but the checkpoint is of step {trainer.steps_done}")
         _write_text(folder / "losses.csv", HEADER + "".join(rows))
+        for path in folder.rglob("*.part"):
+            path.unlink()               # half a file that a killed process left beside its target
         for path in (folder / "samples").glob("step_*.png"):
             if int(path.stem[5:]) > trainer.steps_done:
                 path.unlink()           # will be drawn again
