@@ -61,25 +61,28 @@ class _Layer:
         self.taps, _ = LAYERS[window.kernel[0], self.stride]
         self.filtering = FILTERINGS[self.taps]
         self.entry = self.stride ** 2 * channels                                            # K
+        self.budget = max(PART_BYTES, 3 * (self.taps + 1) ** 2 * self.entry * outputs * np.dtype(dtype).itemsize)      # a large kernel is read once a chunk
         self.row_bytes = (self.taps + 1) ** 2 * (window.features[1] + 1) // 4 * (self.entry + outputs) * np.dtype(dtype).itemsize
 
     def tile_kernel(self, w):
-        """(KH, KW, C, O) -> ((m+1)^2, K, O); tap u = S*a + e is tap a of phase e, taps beyond the kernel are zero."""
-        s, m, size = self.stride, self.taps, self.window.kernel[0]
-        full = np.zeros((s * m, s * m, self.channels, self.outputs), w.dtype)
-        full[:size, :size] = w
-        g = self.filtering.kernel.astype(w.dtype)
-        rows = np.tensordot(g, full.reshape(m, s, m, s, self.channels, self.outputs), (1, 0))         # (k, e, b, f, C, O)
-        both = np.tensordot(g, rows, (1, 2))                                                # (l, k, e, f, C, O)
-        return np.ascontiguousarray(both.swapaxes(0, 1)).reshape((m + 1) ** 2, self.entry, self.outputs)
+        """(KH, KW, C, O) -> ((m+1)^2, K, O); tap u = S*a + e is tap a of phase e."""
+        s, m, g = self.stride, self.taps, self.filtering.kernel
+        taps = w.reshape(m, s, m, s, self.channels, self.outputs)                           # (a, e, b, f, C, O)
+        out = np.empty((m + 1, m + 1, s, s, self.channels, self.outputs), w.dtype)
+        for k, rows in enumerate(_combined(g, taps)):                                       # (e, b, f, C, O)
+            for l, both in enumerate(_combined(g, rows.swapaxes(0, 1))):
+                out[k, l] = both
+        return out.reshape((m + 1) ** 2, self.entry, self.outputs)
 
     def untile_kernel(self, parts):
         """The transpose of tile_kernel: ((m+1)^2, K, O) -> (KH, KW, C, O)."""
-        s, m, size = self.stride, self.taps, self.window.kernel[0]
-        g = self.filtering.kernel.astype(parts.dtype)
+        s, m, g = self.stride, self.taps, self.filtering.kernel.T
         parts = parts.reshape(m + 1, m + 1, s, s, self.channels, self.outputs)              # (k, l, e, f, C, O)
-        full = np.tensordot(g, np.tensordot(g, parts, (0, 1)), (0, 1))                      # (a, b, e, f, C, O)
-        return np.ascontiguousarray(full.transpose(0, 2, 1, 3, 4, 5).reshape(s * m, s * m, self.channels, self.outputs)[:size, :size])
+        taps = np.empty((m, s, m, s, self.channels, self.outputs), parts.dtype)
+        for a, rows in enumerate(_combined(g, parts)):                                      # (l, e, f, C, O)
+            for b, both in enumerate(_combined(g, rows)):
+                taps[a, :, b] = both
+        return taps.reshape(s * m, s * m, self.channels, self.outputs)
 
     def image_parts(self, count, rows):
         """This thread's buffer for the parts of (count, rows) of images: flat for the kernels, and its blocks for the products."""
@@ -104,6 +107,13 @@ class _Layer:
         return blocks
 
 
+def _combined(matrix, arrays):
+    """For each row of `matrix` the sum of the arrays times its numbers, of which most are 0 or 1."""
+    for row in matrix:
+        terms = [array if weight == 1 else array * array.dtype.type(weight) for weight, array in zip(row, arrays) if weight]
+        yield functools.reduce(np.add, terms)
+
+
 @functools.lru_cache(maxsize=256)
 def _ends(combinations, count, rows, columns):
     """Where the blocks of `parts` end, in tiles."""
@@ -116,7 +126,7 @@ def gather(x, w, window: Window, bias=None):
     layer = _Layer(window, *w.shape[2:], x.dtype)
     u = layer.tile_kernel(w)
     y = np.empty((len(x), *window.features, layer.outputs), x.dtype)
-    chunks = parallel.chunks(len(x), window.features[0], layer.row_bytes, PART_BYTES)
+    chunks = parallel.chunks(len(x), window.features[0], layer.row_bytes, layer.budget)
 
     def task(index):
         first, last, top, bottom = chunks[index]
@@ -138,7 +148,7 @@ def scatter(y, w, window: Window, bias=None):
     layer = _Layer(window, *w.shape[2:], y.dtype)
     u = layer.tile_kernel(w).transpose(0, 2, 1)
     x = np.empty((len(y), *window.image, layer.channels), y.dtype)
-    chunks = parallel.chunks(len(y), window.image[0], -(-layer.row_bytes // layer.stride), PART_BYTES)
+    chunks = parallel.chunks(len(y), window.image[0], -(-layer.row_bytes // layer.stride), layer.budget)
 
     def task(index):
         first, last, top, bottom = chunks[index]
@@ -162,7 +172,7 @@ def correlate(x, y, window: Window):
     """dT/dw, as lowering.correlate: every chunk's share on its own, added in their order."""
     layer = _Layer(window, x.shape[3], y.shape[3], x.dtype)
     share_bytes = (layer.taps + 1) ** 2 * layer.entry * layer.outputs * x.itemsize
-    budget = max(PART_BYTES, len(x) * window.features[0] * layer.row_bytes * share_bytes // SUM_BYTES)
+    budget = max(layer.budget, len(x) * window.features[0] * layer.row_bytes * share_bytes // SUM_BYTES)
     chunks = parallel.chunks(len(x), window.features[0], layer.row_bytes, budget)
     shares = np.empty((len(chunks), (layer.taps + 1) ** 2, layer.entry, layer.outputs), x.dtype)
 
