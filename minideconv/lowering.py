@@ -11,7 +11,6 @@ from . import kernels, parallel, tiles
 from .shapes import Window, touching_range
 
 COLUMN_BYTES = 1 << 20      # what a chunk's columns may take: a core's second-level cache
-SUM_BYTES = 1 << 25         # what the chunks' shares of a kernel gradient may take together
 
 
 def _per_group(product, window: Window, *arrays):
@@ -100,7 +99,7 @@ def correlate(x, y, window: Window):
     shape = (window.kernel[0] * window.kernel[1] * channels, outputs)
     # Every chunk has its own share of the sum, added in the chunks' order: few and larger chunks where the kernel is large.
     total = len(x) * window.features[0] * _row_bytes(window, channels, x.itemsize)
-    budget = max(COLUMN_BYTES, total * shape[0] * outputs * x.itemsize // SUM_BYTES)
+    budget = max(COLUMN_BYTES, total * shape[0] * outputs * x.itemsize // tiles.SUM_BYTES)
     chunks = parallel.chunks(len(x), window.features[0], _row_bytes(window, channels, x.itemsize), budget)
     shares = np.empty((len(chunks), *shape), x.dtype)
 

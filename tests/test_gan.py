@@ -131,7 +131,7 @@ def test_state_goes_on_to_the_last_bit_and_threads_do_not_matter():
             losses.append(trainer.step())
         return losses, trainer.state_dict()
     try:
-        (losses, state), *others = [play(1, None), play(2, None), play(3, 4), play(2, 5)]
+        (losses, state), *others = [play(1, None), play(2, None), play(3, 4), play(2, 5), play(2, 7)]       # 7: amid the second epoch's order
     finally:
         md.set_num_threads(md.parallel.available_threads())
     for other_losses, other_state in others:

@@ -15,7 +15,6 @@ import os
 
 import numpy as np
 
-import minideconv as md
 import minideconv.functional as F
 from minideconv.draw import overlap
 from minideconv.draw.figure import keep
