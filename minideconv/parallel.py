@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+SUM_BYTES = 1 << 22                     # what the shares of a sum may take together, once there are four
+
 _lock = threading.RLock()
 _thread = threading.local()             # .inside: this thread is at work for the pool; .buffers: its scratch memory
 _executor = None
@@ -168,6 +170,13 @@ def chunks(count: int, rows: int, row_bytes: int, budget: int) -> list[Chunk]:
     return [Chunk(n, n + 1, 2 * band.start, min(2 * band.stop, rows)) for n in range(count) for band in bands]
 
 
+def shares(count: int, rows: int, row_bytes: int, budget: int, share_bytes: int) -> list[list[Chunk]]:
+    """`chunks` in groups, one after the other, for sums over the batch: every group adds up a share of `share_bytes`, and there are few large ones."""
+    every = chunks(count, rows, row_bytes, budget)
+    groups = min(16, max(4, SUM_BYTES // share_bytes))
+    return [every[part] for part in spans(len(every), max(1, -(-len(every) // groups)))]
+
+
 def over_rows(kernel, *arrays, row_bytes: int = 1 << 18) -> None:
     """kernel(*parts) for chunks of rows (first axis) of arrays of equal length, about `row_bytes` of the first array each."""
     rows = len(arrays[0])
@@ -223,15 +232,6 @@ def sum(array: np.ndarray, axes: tuple, keepdims: bool) -> np.ndarray:
     run(lambda i: rows[parts[i]].sum(axis=0, out=shares[i]), len(parts))
     total = shares.sum(axis=0)
     return total.reshape((1,) * (array.ndim - 1) + total.shape) if keepdims else total
-
-
-def sum_first(shares: np.ndarray) -> np.ndarray:
-    """shares.sum(axis=0) for few large shares, added in their order, each thread a part of all of them."""
-    flat = shares.reshape(len(shares), int(np.prod(shares.shape[1:])))
-    total = np.empty(flat.shape[1], shares.dtype)
-    parts = spans(total.size, 1 << 16)
-    run(lambda i: flat[:, parts[i]].sum(axis=0, out=total[parts[i]]), len(parts))
-    return total.reshape(shares.shape[1:])
 
 
 def _keep_memory() -> None:

@@ -296,6 +296,7 @@ def test_both_sides_of_the_boundary_to_fewer_products(kernels, monkeypatch, feat
     """Some layers with many channels (here: 3) are computed in another way, in bands or whole images; it must be exact on integers too."""
     monkeypatch.setitem(tiles.LAYERS, (kernel, stride), (tiles.LAYERS[kernel, stride][0], 3))
     monkeypatch.setattr(tiles, "PART_BYTES", budget)
+    monkeypatch.setattr(tiles, "POSITIONS", 1)
     rng = np.random.default_rng(0)
     for unused in {(0, 0), (stride - 1, 0), (0, stride - 1)}:
         image = tuple(stride * (f - 1) + kernel - sum(pads) + more for f, pads, more in zip(features, padding, unused))
@@ -311,9 +312,22 @@ def test_both_sides_of_the_boundary_to_fewer_products(kernels, monkeypatch, feat
 def test_the_boundary_is_where_the_table_says():
     for (kernel, stride), (_, least) in tiles.LAYERS.items():
         window = shapes.conv_window((16, 16), (kernel, kernel), stride, 1, 1)
-        assert tiles.suits(window, least, least) and not tiles.suits(window, least - 1, least) and not tiles.suits(window, least, least - 1)
-        assert not tiles.suits(window._replace(groups=2), least, least) and not tiles.suits(window._replace(dilation=(2, 1)), least, least)
-        assert not tiles.suits(window._replace(kernel=(kernel, kernel + 1)), least, least) and not tiles.suits(window._replace(features=(1, 8)), least, least)
+        many = -(-tiles.POSITIONS // (window.features[0] * window.features[1]))
+        assert tiles.suits(window, least, least, many) and not tiles.suits(window, least, least, many - 1)
+        assert not tiles.suits(window, least - 1, least, many) and not tiles.suits(window, least, least - 1, many)
+        for other in (dict(groups=2), dict(dilation=(2, 1)), dict(kernel=(kernel, kernel + 1)), dict(features=(1, 8))):
+            assert not tiles.suits(window._replace(**other), least, least, 10 * many)
+
+
+@given(problem=problems(), budget=st.sampled_from([1, 1000]))
+def test_both_sides_of_a_large_kernel(kernels, problem, budget):
+    """Its gradient is computed tap by tap; that of a small one is added up from shares."""
+    geometry, groups, x, w, y = problem
+    for large in (0, 1 << 20):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(lowering, "COLUMN_BYTES", budget)
+            patch.setattr(lowering, "LARGE_KERNEL", large)
+            assert_equal(F.conv_kernel_grad(x, y, geometry.kernel, groups=groups, **geometry.settings()), naive_kernel(geometry, groups, x, y))
 
 
 def test_float32_and_arrays_in_any_memory_order(kernels):

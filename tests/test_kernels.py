@@ -5,6 +5,9 @@ what is to be written filled with rubbish first. Integers in floats make sums ex
 """
 import inspect
 import itertools
+import os
+import subprocess
+import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -61,6 +64,55 @@ def col2im(draw, rng, dtype):
     for i, j, u, v, h, w in touches(*geometry):
         x[:, h, w] += cols[:, i, j, u, v]
     return Case((cols, stride, padding, dilation, x), {4: x})
+
+
+def in_panels(matrix, dtype):
+    """The panels of a right factor, entry by entry: lines of 128 bytes, zeros after the last column."""
+    lanes = 128 // np.dtype(dtype).itemsize
+    panels = np.zeros(((matrix.shape[1] + lanes - 1) // lanes, len(matrix), lanes), dtype)
+    for k, column in np.ndindex(*matrix.shape):
+        panels[column // lanes, k, column % lanes] = matrix[k, column]
+    return panels
+
+
+def pack(draw, rng, dtype):
+    matrix, transposed = integers(rng, dtype, draw(st.integers(1, 9)), draw(st.integers(1, 70))), draw(st.booleans())
+    panels = in_panels(matrix, dtype)
+    first = draw(st.integers(0, len(panels) - 1))
+    return Case((np.ascontiguousarray(matrix.T) if transposed else matrix, transposed, first, panels[first:]), {3: panels[first:]})
+
+
+def trilinear(draw, rng, dtype):
+    """Arguments of the three products, and every (window, feature place, tap): x, y, w as integers, the geometry, touches of it."""
+    image, features, kernel, stride, padding, dilation = geometry = columns_geometry(draw)
+    count, channels, outputs = draw(st.integers(0, 2)), draw(st.integers(1, 3)), draw(st.sampled_from([1, 2, 17, 33]))
+    x, y = integers(rng, dtype, count, *image, channels), integers(rng, dtype, count, *features, outputs)
+    return x, y, integers(rng, dtype, *kernel, channels, outputs), (kernel, stride, padding, dilation), list(touches(*geometry))
+
+
+def gather(draw, rng, dtype):
+    x, y, w, settings, touched = trilinear(draw, rng, dtype)
+    expected = np.zeros_like(y)
+    for i, j, u, v, h, v_w in touched:
+        expected[:, i, j] += x[:, h, v_w] @ w[u, v]
+    return Case((x, in_panels(w.reshape(-1, w.shape[3]), dtype), *settings, y), {6: expected})
+
+
+def scatter(draw, rng, dtype):
+    x, y, w, settings, touched = trilinear(draw, rng, dtype)
+    expected = np.zeros_like(x)
+    for i, j, u, v, h, v_w in touched:
+        expected[:, h, v_w] += y[:, i, j] @ w[u, v].T
+    return Case((y, in_panels(w.reshape(-1, w.shape[3]).T, dtype), *settings, x), {6: expected})
+
+
+def correlate(draw, rng, dtype):
+    x, y, w, settings, touched = trilinear(draw, rng, dtype)
+    add = draw(st.sampled_from([0, 1, 3]))
+    expected = w * (add != 0)
+    for i, j, u, v, h, v_w in touched:
+        expected[u, v] += x[:, h, v_w].T @ y[:, i, j]
+    return Case((x, y, *settings, add, w.reshape(-1, w.shape[3])), {7: expected.reshape(-1, w.shape[3])})
 
 
 def max_switches(draw, rng, dtype):
@@ -194,48 +246,115 @@ MATRICES = ([[1, -1, 0], [0, 1, 0], [0, 1, -1]], [[1, 0], [1, 1], [0, -1]],
             [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], [[1, 0], [1, 1], [1, -1], [0, -1]])
 
 
+def blocks(matrix, outputs):
+    """(k, l) and the tiles of every block: an axis of n outputs has a tile for two of them, but the last combination only for whole pairs."""
+    for k, l in itertools.product(range(len(matrix)), repeat=2):
+        yield k, l, *(n // 2 if combination == len(matrix) - 1 else (n + 1) // 2 for combination, n in zip((k, l), outputs))
+
+
 def tiled(draw, rng, dtype):
-    """The arguments of `tile`, and every (place in parts, pixel of x, sign) by which an entry of a combination depends on a pixel."""
+    """Arguments of the tile kernels, and for each block every (its row, entry of the row, pixel of x, sign) by which it depends on a pixel."""
     matrix, phases, count, channels = draw(st.sampled_from(MATRICES)), draw(st.integers(1, 2)), draw(st.integers(1, 2)), draw(st.integers(1, 3))
     image, outputs = (draw(st.integers(1, 9)), draw(st.integers(1, 9))), (draw(st.integers(1, 5)), draw(st.integers(1, 5)))
-    padding, last = (draw(st.integers(-3, 3)), draw(st.integers(-3, 3))), len(matrix) - 1
-    place, terms = 0, []
-    for k, l in itertools.product(range(last + 1), repeat=2):
-        tall, wide = (n // 2 if combination == last else (n + 1) // 2 for combination, n in zip((k, l), outputs))
+    padding, terms = (draw(st.integers(-3, 3)), draw(st.integers(-3, 3))), []
+    for k, l, tall, wide in blocks(matrix, outputs):
+        terms.append([])
         for n, t, s, e, f, c in itertools.product(range(count), range(tall), range(wide), range(phases), range(phases), range(channels)):
             for (r, a), (q, b) in itertools.product(enumerate(matrix[k]), enumerate(matrix[l])):
                 h, w = phases * (2 * t + r) + e - padding[0], phases * (2 * s + q) + f - padding[1]
-                if 0 <= h < image[0] and 0 <= w < image[1]:
-                    terms.append((place, (n, h, w, c), a * b))
-            place += 1
-    return integers(rng, dtype, count, *image, channels), (np.array(matrix), phases, padding, *outputs), integers(rng, dtype, place), terms
+                if 0 <= h < image[0] and 0 <= w < image[1] and a * b:
+                    terms[-1].append(((n * tall + t) * wide + s, (e * phases + f) * channels + c, (n, h, w, c), a * b))
+    sizes = [count * tall * wide for *_, tall, wide in blocks(matrix, outputs)]
+    return integers(rng, dtype, count, *image, channels), (np.array(matrix), phases, padding), outputs, terms, sizes
 
 
-def tile(draw, rng, dtype):
-    x, settings, parts, terms = tiled(draw, rng, dtype)
-    expected = np.zeros_like(parts)
-    for place, pixel, sign in terms:
-        expected[place] += sign * x[pixel]
-    return Case((x, *settings, parts), {6: expected})
+def parts_of(x, terms, sizes, length):
+    """The blocks (tiles, length) themselves."""
+    parts = [np.zeros((size, length), x.dtype) for size in sizes]
+    for part, entries in zip(parts, terms):
+        for row, entry, pixel, sign in entries:
+            part[row, entry] += sign * x[pixel]
+    return parts
+
+
+def tile_products(draw, rng, dtype):
+    x, settings, outputs, terms, sizes = tiled(draw, rng, dtype)
+    inner = settings[1] ** 2 * x.shape[3]
+    factors = [integers(rng, dtype, inner, draw(st.sampled_from([1, 3, 40]))) for _ in sizes]
+    factors = [factor[:, :factors[0].shape[1]] if factor.shape[1] >= factors[0].shape[1] else np.resize(factor, factors[0].shape) for factor in factors]
+    expected = np.concatenate([part @ factor for part, factor in zip(parts_of(x, terms, sizes, inner), factors)])
+    return Case((x, *settings, *outputs, np.array([in_panels(factor, dtype) for factor in factors]), expected), {7: expected})
+
+
+def tile_transposed_products(draw, rng, dtype):
+    x, settings, outputs, terms, sizes = tiled(draw, rng, dtype)
+    matrix = MATRICES[MATRICES.index(settings[0].tolist()) // 2 * 2 + 1]                # the outputs' matrix with as many combinations
+    y, add, inner = integers(rng, dtype, len(x), *outputs, draw(st.sampled_from([1, 2, 33]))), draw(st.sampled_from([0, 1])), settings[1] ** 2 * x.shape[3]
+    before = integers(rng, dtype, len(sizes), inner, y.shape[3])
+    expected = before * add
+    for block, (part, (k, l, tall, wide)) in enumerate(zip(parts_of(x, terms, sizes, inner), blocks(matrix, outputs))):
+        for n, t, s in np.ndindex(len(x), tall, wide):
+            for (r, a), (q, b) in itertools.product(enumerate(matrix[k]), enumerate(matrix[l])):
+                if 2 * t + r < outputs[0] and 2 * s + q < outputs[1]:
+                    expected[block] += a * b * np.outer(part[(n * tall + t) * wide + s], y[n, 2 * t + r, 2 * s + q])
+    return Case((x, *settings, y, np.array(matrix), add, before), {7: expected})
 
 
 def untile(draw, rng, dtype):
-    x, settings, parts, terms = tiled(draw, rng, dtype)
-    expected = np.zeros_like(x)
-    for place, pixel, sign in terms:
-        expected[pixel] += sign * parts[place]
-    return Case((parts, *settings, x), {6: expected})
+    x, settings, outputs, terms, sizes = tiled(draw, rng, dtype)
+    length = settings[1] ** 2 * x.shape[3]
+    parts, expected = [integers(rng, dtype, size, length) for size in sizes], np.zeros_like(x)
+    for part, entries in zip(parts, terms):
+        for row, entry, pixel, sign in entries:
+            expected[pixel] += sign * part[row, entry]
+    return Case((np.concatenate(parts).reshape(-1), *settings, *outputs, x), {6: expected})
 
 
-CASES = {case.__name__: case for case in (im2col, col2im, max_switches, take_pixels, put_pixels, gate, moments, normalise, normalise_sums,
-                                          normalise_input, adam, tile, untile)}
-READ_AND_WRITTEN = {"adam"}             # kernels that work in place: what they write must not be rubbish before
+KERNEL_MATRICES = [[1, 0], [1, 1], [0, 1]], [[1, 0, 0], [.5, .5, .5], [.5, -.5, .5], [0, 0, 1]]
+
+
+def kernel_taps(draw, rng, dtype):
+    """A kernel of even integers, its filter matrix, and (block, entry of it, tap, weight) of every combination; a kernel may lack the last taps."""
+    matrix, phases = draw(st.sampled_from(KERNEL_MATRICES)), draw(st.integers(1, 2))
+    side, channels = phases * len(matrix[0]) - draw(st.integers(0, phases - 1)), draw(st.integers(1, 3))
+    w, terms = 4 * integers(rng, dtype, side, side, channels, draw(st.sampled_from([1, 33]))), []
+    for (k, rows), (l, columns) in itertools.product(enumerate(matrix), repeat=2):
+        for (a, weight), (b, other), e, f in itertools.product(enumerate(rows), enumerate(columns), range(phases), range(phases)):
+            if a * phases + e < side and b * phases + f < side:
+                terms.append((k * len(matrix) + l, e * phases + f, (a * phases + e, b * phases + f), weight * other))
+    return w, np.array(matrix), phases, terms
+
+
+def tile_kernel(draw, rng, dtype):
+    w, matrix, phases, terms = kernel_taps(draw, rng, dtype)
+    n, transposed = draw(st.integers(0, len(matrix) ** 2 - 1)), draw(st.booleans())
+    block = np.zeros((phases ** 2, *w.shape[2:]), dtype)
+    for place, entry, tap, weight in terms:
+        block[entry] += (place == n) * weight * w[tap]
+    block = block.reshape(-1, w.shape[3])
+    panels = in_panels(block.T if transposed else block, dtype)
+    return Case((w, matrix, phases, transposed, n, panels), {5: panels})
+
+
+def untile_kernel(draw, rng, dtype):
+    w, matrix, phases, terms = kernel_taps(draw, rng, dtype)
+    shares, u = 4 * integers(rng, dtype, draw(st.integers(1, 3)), len(matrix) ** 2, phases ** 2, *w.shape[2:]), draw(st.integers(0, len(w) - 1))
+    expected = np.zeros_like(w)
+    for place, entry, tap, weight in terms:
+        expected[tap] += weight * shares[:, place, entry].sum(axis=0)
+    shares = shares.reshape(len(shares), len(matrix) ** 2, -1, w.shape[3])
+    return Case((shares, matrix, phases, u, w[u]), {4: expected[u]})
+
+
+CASES = {case.__name__: case for case in (im2col, col2im, pack, gather, scatter, correlate, max_switches, take_pixels, put_pixels, gate, moments, normalise, normalise_sums,
+                                          normalise_input, adam, tile_products, tile_transposed_products, untile, tile_kernel, untile_kernel)}
+READ_AND_WRITTEN = {"adam", "correlate", "tile_transposed_products"}        # what they write is, or may be, added to what is there
 
 
 def public_kernels(module):
-    """The functions that a module defines itself, compiled or not."""
+    """The functions of the package that a module holds, compiled or not."""
     plain = {name: getattr(value, "py_func", value) for name, value in vars(module).items() if not name.startswith("_")}
-    return {name for name, value in plain.items() if inspect.isfunction(value) and value.__module__ == module.__name__}
+    return {name for name, value in plain.items() if inspect.isfunction(value) and value.__module__.startswith(md.kernels.__name__)}
 
 
 def test_every_kernel_is_in_the_table():
@@ -284,6 +403,51 @@ def test_kernel_against_loops_and_each_other(name, dtype, data, seed):
                 compare(quick, expected, case.exact, dtype)
                 compare(plain, expected, case.exact, dtype)
                 compare(quick, plain, case.exact, dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("channels, outputs", [(1, 1), (7, 15), (8, 16), (9, 17), (32, 31), (33, 32), (65, 33), (129, 64), (257, 5)])
+@pytest.mark.parametrize("count, side", [(1, 3), (2, 9), (5, 16)])
+def test_whole_blocks_and_their_edges(dtype, channels, outputs, count, side):
+    """Sizes around those of a register block (rows, columns, depth) and of what is multiplied at a time: fast against reference, to the last bit."""
+    rng = np.random.default_rng(0)
+    x, y, w = integers(rng, dtype, count, side, side, channels), integers(rng, dtype, count, side, side, outputs), integers(rng, dtype, 2, 2, channels, outputs)
+    taps, settings, results = w.reshape(-1, outputs), ((2, 2), (1, 1), (1, 0), (1, 1)), []
+    for module in MODULES.values():
+        forth, back, share = np.empty_like(y), np.empty_like(x), np.zeros_like(taps)
+        module.gather(x, in_panels(taps, dtype), *settings, forth)
+        module.scatter(y, in_panels(taps.T, dtype), *settings, back)
+        for add in (0, 1):
+            module.correlate(x, y, *settings, add, share)
+        results.append((forth, back, share))
+    assert all(np.array_equal(quick, plain) for quick, plain in zip(*results))
+
+
+INTERPRETED = """
+import numpy as np
+from minideconv.kernels import fast, reference
+for channels, outputs in ((3, 2), (9, 40)):
+    for number, width in ((np.float32, 32), (np.float64, 16)):
+        x, taps = np.arange(2.0 * 3 * 3 * channels).astype(number).reshape(2, 3, 3, channels) % 7, np.arange(4.0 * channels * outputs).astype(number).reshape(-1, outputs) % 5
+        results = []
+        for module in (fast, reference):
+            panels, y, w = np.empty((-(-outputs // width), len(taps), width), number), np.empty((2, 3, 3, outputs), number), np.empty_like(taps)
+            module.pack(taps, False, 0, panels)
+            module.gather(x, panels, (2, 2), (1, 1), (1, 0), (1, 1), y)
+            module.correlate(x, y, (2, 2), (1, 1), (1, 0), (1, 1), 0, w)
+            back, features = np.empty((-(-len(taps) // width), outputs, width), number), np.empty_like(x)
+            module.pack(taps, True, 0, back)
+            module.scatter(y, back, (2, 2), (1, 1), (1, 0), (1, 1), features)
+            results.append((y, w, features))
+        assert all(np.array_equal(*pair) for pair in zip(*results))
+print(type(fast.gather).__name__)
+"""
+
+
+def test_the_products_can_be_stepped_through():
+    """NUMBA_DISABLE_JIT=1: what is written in the compiler's language has its loops in Python."""
+    answer = subprocess.run([sys.executable, "-c", INTERPRETED], env={**os.environ, "NUMBA_DISABLE_JIT": "1"}, capture_output=True, text=True)
+    assert answer.stdout.split() == ["function"], answer.stderr
 
 
 def test_use_names_its_choices():

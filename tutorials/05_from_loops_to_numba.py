@@ -23,7 +23,7 @@ from unittest.mock import patch
 
 import numba
 import numpy as np
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import minideconv as md
 import minideconv.functional as F
@@ -390,15 +390,51 @@ assert np.array_equal(cols_last, cols_first.transpose(0, 1, 2, 4, 5, 3))
 print(f"im2col on one thread: channels last {last_ms:.2f} ms, channels first {first_ms:.2f} ms")
 
 # %% [markdown]
+# ## The product itself
+#
+# A core can multiply and add two vectors of numbers in every cycle, if nothing else holds it up. A compiled loop over arrays is held up:
+# for every multiplication it loads a sum and stores it again. BLAS keeps a block of sums in the processor's registers from the first term
+# to the last, and loads little in between. So does the engine (`kernels/products.py`: 8 rows of 32 sums where the processor has AVX-512),
+# since its own product can do what BLAS's cannot: read windows or tiles that exist only a few rows at a time.
+
+
+# %%
+@numba.njit(nogil=True)
+def product_loops(a, b, out):
+    out[:] = 0
+    for r in range(len(a)):
+        for k in range(len(b)):
+            for column in range(b.shape[1]):
+                out[r, column] += a[r, k] * b[k, column]
+
+
+# %%
+rows, terms, columns = (768, 256, 128) if JIT else (9, 5, 3)
+a, b = integers(rows, terms), integers(terms, columns)
+panels = kernels.panels(1, terms, columns, np.float32)[0]                   # the right factor, cut so that 32 columns lie together
+fast.pack(b, False, 0, panels)
+outs = {name: np.empty((rows, columns), np.float32) for name in ("compiled loops", "BLAS", "a register block")}
+by_hand = {"compiled loops": lambda: product_loops(a, b, outs["compiled loops"]),
+           "BLAS": lambda: np.matmul(a, b, out=outs["BLAS"]),
+           "a register block": lambda: fast.gather(a.reshape(1, 1, rows, terms), panels, (1, 1), (1, 1), (0, 0), (1, 1),      # a 1x1 kernel is a product
+                                                   outs["a register block"].reshape(1, 1, rows, columns))}
+with threadpool_limits(1):
+    for name, way in by_hand.items():
+        way()
+        print(f"{name:<18} on one thread {2 * rows * terms * columns / milliseconds(way, 20) / 1e6:7.1f} GFLOP/s")
+assert all(np.array_equal(out, outs["BLAS"]) for out in outs.values())
+
+# %% [markdown]
 # ## Chunks that fit into a cache
 #
 # Columns of the whole batch of 128 are 26 MB: 16 numbers for every 4 that the image has. Written to main memory and read back, they cost
-# memory and time. The engine fills the columns of a few images, about `lowering.COLUMN_BYTES`, in a buffer that the thread keeps, and
-# multiplies while they are still in the core's second-level cache. Too small is worse: every chunk costs some Python, and a product of a
-# few rows is no work for BLAS.
+# memory and time. The engine never writes them all: `gather` fills the windows of some dozen pixels, multiplies them while they are in the
+# core's cache, and overwrites them with the next. What a thread takes from the batch at a time, a chunk, is a few images, counted in the bytes
+# that their columns would take (`lowering.COLUMN_BYTES`). Too small is worse: every chunk costs some Python. Too large leaves threads idle
+# at the end.
 
 # %%
-assert 128 * 7 * 7 * 4 * 4 * 64 * 4 == 25_690_112 and lowering.COLUMN_BYTES == 2 ** 20
+assert 128 * 7 * 7 * 4 * 4 * 64 * 4 == 25_690_112
 x, w = integers(batch, 14, 14, 64), integers(4, 4, 64, 128)
 expected = layer()
 budgets = [2 ** power for power in range(15, 26, 5 if SHORT else 1)]
@@ -458,17 +494,23 @@ assert nine.size == 9 and slow.size * g.size == 16                          # th
 # %% [markdown]
 # In a layer every d and g is a matrix over channels, so each of the products is a matrix product, and the additions are little beside
 # it. A 4x4 kernel with stride 2 has two taps for even rows and two for odd ones: it is four 2x2 filters, one for each *phase* of the
-# image, and all four save 9 to 16. `tiles.py` does this. We count what the engine really hands to BLAS, with and without it:
+# image, and all four save 9 to 16. `tiles.py` does this. We count the multiplications that the engine's kernels are given, with and without it:
 
 
 # %%
 def multiplications_of(function):
-    product, counts = np.matmul, []
+    """Both kernels end with what they write; for each number of it there are as many products as the panels have rows."""
+    gather, tile_products, counts = fast.gather, fast.tile_products, []
 
-    def counting(a, b, out):
-        counts.append(a.shape[0] * a.shape[1] * b.shape[1])
-        return product(a, b, out=out)
-    with patch.object(np, "matmul", counting):
+    def counting_gather(x, panels, *rest):
+        counts.append(rest[-1].size * panels.shape[-2])
+        gather(x, panels, *rest)
+
+    def counting_tiles(*arguments):
+        *_, panels, out = arguments
+        counts.append(out.size * panels.shape[-2])
+        tile_products(*arguments)
+    with patch.object(fast, "gather", counting_gather), patch.object(fast, "tile_products", counting_tiles):
         function()
     return sum(counts)
 
@@ -582,7 +624,8 @@ assert multiplications_of(layer) * 196 == direct_count * 121
 # ## What to take with you
 #
 # - Write the slow version first and keep it: it is what the fast one is compared with, by `==`, on integers.
-# - Compile loops that move numbers; leave products to BLAS. Measure before you change anything, and take the shortest of several times.
+# - Compile the loops that move numbers, and keep the sums of products in registers. Measure before you change anything, and take the shortest
+#   of several times.
 # - One pool of threads, chunks that depend on shapes alone, and every chunk writes what is its own: no race, and the same bits for any
 #   number of threads.
 #

@@ -7,22 +7,33 @@ import importlib
 
 import numpy as np
 
-_chosen = "fast"
+from . import reference
+
+_chosen, _module = "fast", None
 
 
 def use(name: str) -> None:
     """Run the hot loops with "reference" or "fast" kernels from now on, in the whole process."""
-    global _chosen
+    global _chosen, _module
     if name not in ("reference", "fast"):
         raise ValueError(f"name must be 'reference' or 'fast'; got {name!r}")
-    _chosen = name
+    _chosen, _module = name, None
 
 
 def active():
     """The module whose kernels are in use."""
-    return importlib.import_module("." + _chosen, __name__)
+    global _module
+    if _module is None:
+        _module = importlib.import_module("." + _chosen, __name__)
+    return _module
 
 
 def plain(array: np.ndarray) -> np.ndarray:
     """The array itself if it is C-contiguous and writeable, else a copy that is: Numba compiles anew for every other kind."""
     return array if array.flags.c_contiguous and array.flags.writeable else np.array(array, order="C")
+
+
+def panels(count: int, inner: int, columns: int, dtype) -> np.ndarray:
+    """Room for `count` right factors (inner, columns) of products: (count, panels, inner, lanes), see reference.py."""
+    lanes = reference.PANEL_BYTES // np.dtype(dtype).itemsize
+    return np.empty((count, -(-columns // lanes), inner, lanes), dtype)

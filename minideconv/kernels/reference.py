@@ -8,6 +8,8 @@ import numpy as np
 
 from ..shapes import valid_range
 
+PANEL_BYTES = 128           # a line of a panel: two of the widest vectors that processors have
+
 
 def _taps(image, features, kernel, stride, padding, dilation):
     """For every tap: u, v, the windows (rows, columns) in which it lies on the image, and the pixels it lies on there."""
@@ -34,6 +36,43 @@ def col2im(cols, stride, padding, dilation, x):
     x[...] = 0
     for u, v, windows, pixels in _taps(x.shape[1:3], cols.shape[1:3], cols.shape[3:5], stride, padding, dilation):
         x[:, pixels[0], pixels[1]] += cols[:, windows[0], windows[1], u, v]
+
+
+# The three operations of conv.py on columns. A right factor of a product is cut into panels of PANEL_BYTES, zeros after the last column, so that
+# the columns that are multiplied together lie together in memory.
+
+def pack(b, transposed, first, panels):
+    """Panel `first` and those after it: panels[p, k, lane] = b[k, (first + p) * lanes + lane], zero beyond; (panels, K, lanes). b may be given transposed."""
+    b = b.T if transposed else b
+    many, inner, lanes = panels.shape
+    b = b[:, first * lanes:(first + many) * lanes]
+    panels[...] = np.pad(b, ((0, 0), (0, many * lanes - b.shape[1]))).reshape(inner, many, lanes).swapaxes(0, 1)
+
+
+def _unpacked(panels, columns):
+    many, inner, lanes = panels.shape
+    return panels.swapaxes(0, 1).reshape(inner, many * lanes)[:, :columns]
+
+
+def gather(x, panels, kernel, stride, padding, dilation, y):
+    """y (N, OH, OW, O) = the columns of x times the matrix (KH*KW*C, O) of the panels."""
+    cols = np.empty((*y.shape[:3], *kernel, x.shape[3]), x.dtype)
+    im2col(x, stride, padding, dilation, cols)
+    y[...] = (cols.reshape(-1, panels.shape[1]) @ _unpacked(panels, y.shape[3])).reshape(y.shape)
+
+
+def scatter(y, panels, kernel, stride, padding, dilation, x):
+    """The transpose of gather: y times the matrix (O, KH*KW*C) of the panels, as columns added up to x (N, H, W, C)."""
+    cols = y.reshape(-1, y.shape[3]) @ _unpacked(panels, kernel[0] * kernel[1] * x.shape[3])
+    col2im(cols.reshape(*y.shape[:3], *kernel, x.shape[3]), stride, padding, dilation, x)
+
+
+def correlate(x, y, kernel, stride, padding, dilation, add, w):
+    """w (KH*KW*C, O) = (or += where add is not 0) the columns of x, transposed, times y (N, OH, OW, O)."""
+    cols = np.empty((*y.shape[:3], *kernel, x.shape[3]), x.dtype)
+    im2col(x, stride, padding, dilation, cols)
+    share = cols.reshape(-1, len(w)).T @ y.reshape(-1, y.shape[3])
+    w[...] = w + share if add else share
 
 
 def max_switches(x, kernel, stride, padding, switches):
@@ -145,8 +184,8 @@ def _entries(x, matrix, phases, padding, rows, columns):
     return image, tuple(inside), tuple(source)
 
 
-def tile(x, matrix, phases, padding, rows, columns, parts):
-    """Block (k, l) of parts = combination k of rows and l of columns of the entries of every tile of x (N, H, W, C).
+def _tiles(x, matrix, phases, padding, rows, columns):
+    """Combination k of rows and l of columns of the entries of every tile of x (N, H, W, C), for all (k, l): matrices (tiles, length).
 
     Entry (r, q) is the phases^2 pixels (phases * r + e, phases * q + f) of x behind `padding` zeros above and left (it may be negative: then x is
     cropped there): length phases^2 * C, ordered (e, f, c). (rows, columns) is how many outputs there are.
@@ -156,14 +195,28 @@ def tile(x, matrix, phases, padding, rows, columns, parts):
     n, tall, wide, channels = image.shape
     d = image.reshape(n, tall // phases, phases, wide // phases, phases * channels).transpose(0, 1, 3, 2, 4)
     d = d.reshape(n, tall // phases, wide // phases, phases * phases * channels)
-    for vertical, across, signs in zip(_blocks(parts, matrix, n, rows, columns, d.shape[3]), _counts(len(matrix), rows), matrix):
+    for across, signs in zip(_counts(len(matrix), rows), matrix):
         combined = sum(sign * d[:, r:r + 2 * across:2][:, :across] for r, sign in enumerate(signs))
-        for part, signs in zip(vertical, matrix):
-            part[...] = sum(sign * combined[:, :, q:q + 2 * part.shape[2]:2][:, :, :part.shape[2]] for q, sign in enumerate(signs))
+        for many, signs in zip(_counts(len(matrix), columns), matrix):
+            yield sum(sign * combined[:, :, q:q + 2 * many:2][:, :, :many] for q, sign in enumerate(signs)).reshape(-1, d.shape[3])
+
+
+def tile_products(x, matrix, phases, padding, rows, columns, panels, out):
+    """Every matrix of tiles times its own right factor, one below the other. panels (blocks, panels, K, lanes), out (tiles of all blocks, N)."""
+    start = 0
+    for part, right in zip(_tiles(x, matrix, phases, padding, rows, columns), panels):
+        out[start:start + len(part)] = part @ _unpacked(right, out.shape[1])
+        start += len(part)
+
+
+def tile_transposed_products(x, x_matrix, phases, padding, y, y_matrix, add, out):
+    """out[n] = (or += where add is not 0) tiles.T @ tiles, those of x and those of the features y (N, rows, columns, O). out is (blocks, K, O)."""
+    for left, right, share in zip(_tiles(x, x_matrix, phases, padding, *y.shape[1:3]), _tiles(y, y_matrix, 1, (0, 0), *y.shape[1:3]), out):
+        share[...] = share + left.T @ right if add else left.T @ right
 
 
 def untile(parts, matrix, phases, padding, rows, columns, x):
-    """The transpose of tile: every part goes back to the pixels that it was made of; what lies on one pixel adds up."""
+    """The transpose of tiling: every part goes back to the pixels that it was made of; what lies on one pixel adds up."""
     image, inside, source = _entries(x, matrix, phases, padding, rows, columns)
     n, tall, wide, channels = image.shape
     d = np.zeros((n, tall // phases, wide // phases, phases * phases * channels), x.dtype)
@@ -177,3 +230,26 @@ def untile(parts, matrix, phases, padding, rows, columns, x):
     d = d.reshape(n, tall // phases, wide // phases, phases, phases * channels).transpose(0, 1, 3, 2, 4)
     x[...] = 0
     x[source] = d.reshape(image.shape)[inside]
+
+
+def tile_kernel(w, matrix, phases, transposed, n, panels):
+    """The n-th combination of the taps of w (KH, KW, C, O), or its transpose, as a right factor; tap u = phases * a + e is tap a of phase e."""
+    k, l = divmod(n, len(matrix))
+    block = np.einsum("a,b,aebfco->efco", matrix[k], matrix[l], _phases(w, matrix, phases)).astype(w.dtype)
+    pack(block.reshape(-1, w.shape[3]), transposed, 0, panels)
+
+
+def untile_kernel(shares, matrix, phases, u, w):
+    """Row u of taps, w (KW, C, O), of the transpose of tile_kernel, of the sum of all shares (shares, blocks, K, O)."""
+    combinations, taps = matrix.shape
+    total = shares.sum(axis=0).reshape(combinations, combinations, phases, phases, *w.shape[1:])
+    a, e = divmod(u, phases)
+    rows = np.einsum("k,lb,klfco->bfco", matrix[:, a], matrix, total[:, :, e])
+    w[...] = rows.reshape(taps * phases, *w.shape[1:])[:len(w)]
+
+
+def _phases(w, matrix, phases):
+    """(KH, KW, C, O) -> (a, e, b, f, C, O), zeros for taps that the kernel does not have."""
+    side = phases * len(matrix[0])
+    w = np.pad(w, ((0, side - w.shape[0]), (0, side - w.shape[1]), (0, 0), (0, 0)))
+    return w.reshape(side // phases, phases, side // phases, phases, *w.shape[2:])

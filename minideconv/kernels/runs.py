@@ -1,0 +1,104 @@
+"""Runs: numbers that lie side by side, named by a flat array and the index where they start. The other fast kernels are made of them.
+
+Runs are short and many, and what a compiled loop over a slice costs besides its work (counting the references to the array, asking whether
+runs overlap, whether an index is negative) would be more than the work. So these few loops are written in the compiler's language (LLVM):
+vectors of 64 bytes as long as they fit, then number by number. Callers see to it that runs lie inside their arrays.
+"""
+import functools
+
+import llvmlite.ir as ir
+from numba import config, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+# NumPy's way with x / 0 (infinity, not an exception): a check at each division would keep a loop from using vector instructions.
+jit = njit(nogil=True, cache=True, error_model="numpy")
+
+VECTOR_BYTES = 64
+
+
+def data_of(context, builder, kind, array, index):
+    """The address of array[index]."""
+    return builder.gep(context.make_array(kind)(context, builder, array).data, [index])
+
+
+def spread(builder, number, vector):
+    """A vector whose entries are all `number`."""
+    one = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None))
+
+
+def _loops(context, builder, kind, target, sources, weights, keep, length):
+    """target[:length] = (or += if `keep`) the sum of source[:length], each times its weight where there are weights."""
+    index, number = context.get_value_type(types.intp), context.get_value_type(kind)
+
+    def loop(first, stop, lanes):
+        step = number if lanes == 1 else ir.VectorType(number, lanes)
+        factors = weights if lanes == 1 else [spread(builder, weight, step) for weight in weights]
+        with cgutils.for_range_slice(builder, first, stop, ir.Constant(index, lanes), index) as (c, _):
+            def at(start):
+                return builder.bitcast(builder.gep(start, [c]), step.as_pointer())
+            terms = [builder.load(at(source), align=4) for source in sources]
+            if factors:
+                terms = [builder.fmul(term, factor) for term, factor in zip(terms, factors)]
+            if keep:
+                terms.insert(0, builder.load(at(target), align=4))
+            builder.store(functools.reduce(builder.fadd, terms) if terms else ir.Constant(step, None), at(target), align=4)
+
+    lanes = VECTOR_BYTES * 8 // kind.bitwidth
+    whole = builder.and_(length, ir.Constant(index, -lanes))
+    loop(ir.Constant(index, 0), whole, lanes)
+    loop(whole, length, 1)
+    return context.get_dummy_value()
+
+
+@intrinsic
+def copy_run(typing, out, o, a, i, length):
+    """out[o:][:length] = a[i:][:length]"""
+    def code(context, builder, signature, arguments):
+        target, source = (data_of(context, builder, signature.args[place], *arguments[place:place + 2]) for place in (0, 2))
+        return _loops(context, builder, out.dtype, target, [source], [], False, arguments[4])
+    return types.void(out, types.intp, a, types.intp, types.intp), code
+
+
+@intrinsic
+def add_run(typing, out, o, a, i, weight, length):
+    """out[o:][:length] += weight * a[i:][:length]"""
+    def code(context, builder, signature, arguments):
+        target, source = (data_of(context, builder, signature.args[place], *arguments[place:place + 2]) for place in (0, 2))
+        return _loops(context, builder, out.dtype, target, [source], [arguments[4]], True, arguments[5])
+    return types.void(out, types.intp, a, types.intp, out.dtype, types.intp), code
+
+
+@intrinsic
+def sum_runs(typing, out, o, a, starts, weights, length):
+    """out[o:][:length] = the sum of weight * a[start:][:length] over two tuples of equal length."""
+    def code(context, builder, signature, arguments):
+        target = data_of(context, builder, signature.args[0], *arguments[:2])
+        firsts, factors = ([builder.extract_value(arguments[place], k) for k in range(len(starts))] for place in (3, 4))
+        sources = [data_of(context, builder, signature.args[2], arguments[2], first) for first in firsts]
+        return _loops(context, builder, out.dtype, target, sources, factors, False, arguments[5])
+    return types.void(out, types.intp, a, types.UniTuple(types.intp, len(starts)), types.UniTuple(out.dtype, len(weights)), types.intp), code
+
+
+@intrinsic
+def zero_run(typing, out, o, length):
+    """out[o:][:length] = 0"""
+    def code(context, builder, signature, arguments):
+        target = data_of(context, builder, signature.args[0], *arguments[:2])
+        return _loops(context, builder, out.dtype, target, [], [], False, arguments[2])
+    return types.void(out, types.intp, types.intp), code
+
+
+if config.DISABLE_JIT:          # the same in Python, where every number can be watched
+    def copy_run(out, o, a, i, length):                         # noqa: F811
+        out[o:o + length] = a[i:i + length]
+
+    def add_run(out, o, a, i, weight, length):                  # noqa: F811
+        out[o:o + length] += weight * a[i:i + length]
+
+    def sum_runs(out, o, a, starts, weights, length):           # noqa: F811
+        out[o:o + length] = sum(weight * a[start:start + length] for start, weight in zip(starts, weights))
+
+    def zero_run(out, o, length):                               # noqa: F811
+        out[o:o + length] = 0
