@@ -149,7 +149,8 @@ def _fingerprint(array) -> bytes:
     """The bytes of a small array; of a larger one 509 entries spread over it and the last (every step of an optimiser shows there)."""
     if array.size <= _EXACT:
         return array.tobytes()
-    return array.flat[::array.size // _SAMPLE].tobytes() + array[(-1,) * array.ndim].tobytes()
+    sample = (array.reshape(-1) if array.flags.c_contiguous else array.flat)[::array.size // _SAMPLE]
+    return sample.tobytes() + array[(-1,) * array.ndim].tobytes()
 
 
 def as_tensor(value, like=None) -> Tensor:

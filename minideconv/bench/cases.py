@@ -152,9 +152,10 @@ def adversarial_step(generator, discriminator, noise, real):
         loss_d = loss.discriminator(discriminator(real), discriminator(fake.detach()))
         loss_d.backward()
         adam_d.step()
+        loss_d = loss_d.item()
         adam_g.zero_grad()
         loss_g = loss.generator(discriminator(fake))
         loss_g.backward(inputs=generator.parameters())
         adam_g.step()
-        return loss_d.item(), loss_g.item()
+        return loss_d, loss_g.item()
     return run

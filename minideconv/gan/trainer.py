@@ -104,6 +104,7 @@ class Trainer:
         self._refuse_nonfinite("discriminator", loss_d)
         loss_d.backward()
         self.discriminator_optimizer.step()
+        loss_d = loss_d.item()                                  # lets go of the tape, and of all that was kept for the walk back
 
         self.generator_optimizer.zero_grad()
         loss_g = self.loss.generator(self.discriminator(fake, classes))
@@ -112,7 +113,7 @@ class Trainer:
         self.generator_optimizer.step()
 
         self.steps_done += 1
-        return loss_d.item(), loss_g.item()
+        return loss_d, loss_g.item()
 
     def _refuse_nonfinite(self, name, loss):
         if not np.isfinite(loss.data):

@@ -6,12 +6,12 @@ in the processor's caches ("implicit GEMM"; Chetlur et al. 2014, "cuDNN: Efficie
 import numpy as np
 
 from .products import DEPTH, PANEL_BYTES, ROWS, multiply
-from .runs import add_run, copy_run, jit, zero_run
+from .runs import add_run, copy_run, jit, jit_inside, zero_run
 
 LEFT = 1 << 15              # numbers in the windows that are multiplied together: half a second-level cache
 
 
-@jit
+@jit_inside
 def _bounds(width, columns, taps, stride, padding, dilation):
     """bounds[v] = low, high: tap v of the windows low <= j < high lies on the image. bounds[taps]: windows whose taps lie there side by side."""
     bounds = np.zeros((taps + 1, 2), np.intp)
@@ -25,7 +25,7 @@ def _bounds(width, columns, taps, stride, padding, dilation):
     return bounds
 
 
-@jit
+@jit_inside
 def _read_taps(x, start, channels, stride, padding, dilation, bounds, first, last, columns, at, apart):
     """Tap by tap, those of the windows first <= j < last that lie on the row of pixels at `start`."""
     for v in range(len(bounds) - 1):
@@ -38,7 +38,7 @@ def _read_taps(x, start, channels, stride, padding, dilation, bounds, first, las
                 zero_run(columns, o + j * apart, channels)
 
 
-@jit
+@jit_inside
 def _add_taps(x, start, channels, stride, padding, dilation, bounds, first, last, columns, at, apart):
     """The transpose of _read_taps."""
     for v in range(len(bounds) - 1):
@@ -48,7 +48,7 @@ def _add_taps(x, start, channels, stride, padding, dilation, bounds, first, last
             add_run(x, start + (j * stride + offset) * channels, columns, o + j * apart, 1, channels)
 
 
-@jit
+@jit_inside
 def _read_windows(x, shape, n, i, first, last, kernel, stride, padding, dilation, bounds, columns, at, apart):
     """Windows first <= j < last of row i of image n, zeros outside the image, as rows of `columns` from index `at` on; x is flat."""
     height, width, channels = shape[1:]
@@ -69,7 +69,7 @@ def _read_windows(x, shape, n, i, first, last, kernel, stride, padding, dilation
             _read_taps(x, start, channels, stride[1], padding[1], dilation[1], bounds, first, last, columns, o, apart)
 
 
-@jit
+@jit_inside
 def _add_windows(x, shape, n, i, first, last, kernel, stride, padding, dilation, bounds, columns, at, apart):
     """The transpose of _read_windows: their numbers are added to the pixels where they came from."""
     height, width, channels = shape[1:]
@@ -105,20 +105,20 @@ def col2im(cols, stride, padding, dilation, x):
     kernel, apart = (cols.shape[3], cols.shape[4]), cols.shape[3] * cols.shape[4] * cols.shape[5]
     bounds = _bounds(x.shape[2], columns, kernel[1], stride[1], padding[1], dilation[1])
     source, target = cols.reshape(-1), x.reshape(-1)
-    x[:] = 0
+    zero_run(target, 0, x.size)
     for n in range(count):
         for i in range(rows):
             _add_windows(target, x.shape, n, i, 0, columns, kernel, stride, padding, dilation, bounds, source, (n * rows + i) * columns * apart, apart)
 
 
-@jit
+@jit_inside
 def _part_of_row(m, stop, rows, columns):
     """Window m of all (N, rows, columns), and those after it on its row and before `stop`: image, row, first and last."""
     n, i, j = m // (rows * columns), m // columns % rows, m % columns
     return n, i, j, min(columns, j + stop - m)
 
 
-@jit
+@jit_inside
 def _read_many(x, shape, m, many, rows, columns, kernel, stride, padding, dilation, bounds, left, apart):
     """Windows m, m + 1, ... as rows of `left`."""
     at, stop = m, m + many
@@ -128,7 +128,7 @@ def _read_many(x, shape, m, many, rows, columns, kernel, stride, padding, dilati
         at += last - first
 
 
-@jit
+@jit_inside
 def _add_many(x, shape, m, many, rows, columns, kernel, stride, padding, dilation, bounds, left, apart):
     """The transpose of _read_many."""
     at, stop = m, m + many
@@ -163,7 +163,7 @@ def scatter(y, panels, kernel, stride, padding, dilation, x):
     left, stamps, edge = np.zeros(many * apart, x.dtype), np.empty(many * line, x.dtype), np.zeros(ROWS * lanes, x.dtype)
     bounds = _bounds(x.shape[2], columns, kernel[1], stride[1], padding[1], dilation[1])
     source, right, target = y.reshape(-1), panels.reshape(-1), x.reshape(-1)
-    x[:] = 0
+    zero_run(target, 0, x.size)
     for m in range(0, count * rows * columns, many):
         high = min(many, count * rows * columns - m)
         for r in range(high):
@@ -183,7 +183,7 @@ def correlate(x, y, kernel, stride, padding, dilation, add, w):
     bounds = _bounds(x.shape[2], columns, kernel[1], stride[1], padding[1], dilation[1])
     source, features, target = x.reshape(-1), y.reshape(-1), w.reshape(-1)
     if count * rows * columns == 0 and not add:
-        w[:] = 0
+        zero_run(target, 0, w.size)
     for m in range(0, count * rows * columns, many):
         depth = min(many, count * rows * columns - m)
         _read_many(source, x.shape, m, depth, rows, columns, kernel, stride, padding, dilation, bounds, left, apart)

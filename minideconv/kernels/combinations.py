@@ -6,12 +6,12 @@ while they are still in a cache, and overwritten by those of the next block.
 import numpy as np
 
 from .products import DEPTH, PANEL_BYTES, ROWS, multiply, pack
-from .runs import add_run, copy_run, jit, sum_runs, zero_run
+from .runs import add_run, copy_run, jit, jit_inside, sum_runs, zero_run
 
 
 # Sums of runs with signs: what the transforms of tiles.py consist of.
 
-@jit
+@jit_inside
 def _sum(out, o, a, starts, signs, count, length):
     """out[o:][:length] = the sum of signs[r] * a[starts[r]:][:length] over r < count <= 4."""
     if count == 0:
@@ -26,13 +26,13 @@ def _sum(out, o, a, starts, signs, count, length):
         sum_runs(out, o, a, (starts[0], starts[1], starts[2], starts[3]), (signs[0], signs[1], signs[2], signs[3]), length)
 
 
-@jit
+@jit_inside
 def _count(k, combinations, outputs):
     """How many tiles an axis of `outputs` has in combination k."""
     return (outputs + 1) // 2 if k < combinations - 1 else outputs // 2
 
 
-@jit
+@jit_inside
 def _starts(combinations, count, rows, columns, length):
     """Where each block (k, l) of `parts` begins."""
     starts, start = np.empty((combinations, combinations), np.intp), 0
@@ -43,7 +43,7 @@ def _starts(combinations, count, rows, columns, length):
     return starts
 
 
-@jit
+@jit_inside
 def _read_row(x, n, row, phases, padding, entries, line, o):
     """Row `row` of the padded image's tiles: the phases of each of its entries side by side, (entries, phases, phases, C), from line[o] on."""
     height, width, channels = x.shape[1:]
@@ -62,7 +62,7 @@ def _read_row(x, n, row, phases, padding, entries, line, o):
                         copy_run(line, at + f * channels, source, start + f * channels, channels)
 
 
-@jit
+@jit_inside
 def _entries(x, phases, padding, tall, wide):
     """The entries of all tiles, flat (N, tall, wide, phases^2 * C): the phases of the image side by side, zeros where padding lies."""
     line = wide * phases * phases * x.shape[3]
@@ -73,7 +73,7 @@ def _entries(x, phases, padding, tall, wide):
     return entries
 
 
-@jit
+@jit_inside
 def _combine(entries, count, tall, wide, length, matrix, k, l, rows, columns, part, apart):
     """Combination k of rows and l of columns of the entries of each tile, as rows of `part` that are `apart` from each other; how many."""
     taps = matrix.shape[1]
@@ -137,7 +137,7 @@ def tile_transposed_products(x, x_matrix, phases, padding, y, y_matrix, add, out
             high = _combine(entries, count, tall, wide, inner, x_matrix, k, l, rows, columns, left, apart)
             _combine(outputs, count, 2 * tiles_v, 2 * tiles_h, width, y_matrix, k, l, rows, columns, right, aside)
             if high == 0 and not add:
-                out[k * combinations + l] = 0
+                zero_run(flat, (k * combinations + l) * inner * width, inner * width)
             for t in range(0, high, DEPTH):
                 multiply(left, t * apart, 1, apart, inner, right, t * aside, aside, lanes, flat, (k * combinations + l) * inner * width, width, width,
                          min(DEPTH, high - t), add + t, edge)
@@ -166,7 +166,7 @@ def untile_kernel(shares, matrix, phases, u, w):
     combinations = len(matrix)
     size = w.shape[1] * w.shape[2]
     source, target = shares.reshape(-1), w.reshape(-1)
-    w[:] = 0
+    zero_run(target, 0, w.size)
     for v in range(len(w)):
         phase = u % phases * phases + v % phases
         for share in range(len(shares)):
@@ -189,7 +189,7 @@ def untile(parts, matrix, phases, padding, rows, columns, x):
     combined = np.empty(combinations * tiles_h * run, x.dtype)          # a row of entries: for each combination of columns, those of rows are added up
     starts, signs = np.empty(4, np.intp), np.empty(4, x.dtype)
     if min(padding) < 0 or padding[0] + height > phases * tall or padding[1] + width > phases * wide:
-        x[:] = 0                                                        # some pixels lie in no tile
+        zero_run(target, 0, x.size)                                                        # some pixels lie in no tile
     for n in range(count):
         for row in range(max(0, padding[0] // phases), min(tall, -(-(padding[0] + height) // phases))):
             for l in range(combinations):

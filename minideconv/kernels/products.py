@@ -15,7 +15,7 @@ from numba import config, types
 from numba.extending import intrinsic
 
 from .reference import PANEL_BYTES
-from .runs import copy_run, data_of, jit, spread, zero_run
+from .runs import copy_run, data_of, jit, jit_inside, spread, zero_run
 
 # Sums that fit into the registers: AVX-512 has 32 of 64 bytes, so 8 rows of a whole panel (16 of them); others are given 6 rows of half a panel.
 WIDE = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
@@ -93,7 +93,7 @@ _make = _loops if config.DISABLE_JIT else _register_block
 _whole, _half = _make(PANEL_BYTES), _make(PANEL_BYTES // 2)
 
 
-@jit
+@jit_inside
 def multiply(a, i, row, step, rows, b, j, apart, panel, c, o, line, columns, depth, add, edge):
     """c (rows, columns) = (or +=) a (rows, depth) @ b (depth, columns), at flat indices i, j, o; b's panels are `panel` from each other."""
     lanes = len(edge) // ROWS

@@ -13,6 +13,7 @@ from numba.extending import intrinsic
 
 # NumPy's way with x / 0 (infinity, not an exception): a check at each division would keep a loop from using vector instructions.
 jit = njit(nogil=True, cache=True, error_model="numpy")
+jit_inside = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)       # parts of kernels: compiled with each, quicker
 
 VECTOR_BYTES = 64
 
