@@ -12,7 +12,6 @@ from . import kernels, parallel, tiles
 from .shapes import Window, touching_range
 
 COLUMN_BYTES = 1 << 19      # what a chunk's columns would take, or as much as the kernel that each chunk reads
-LARGE_KERNEL = 1 << 20      # from so many bytes on its gradient is not added up from shares
 
 
 def _per_group(product, window: Window, *arrays):
@@ -86,10 +85,10 @@ def correlate(x, y, window: Window):
     channels, outputs = x.shape[3], y.shape[3]
     row_bytes = _row_bytes(window, channels, x.itemsize)
     w = np.empty((window.kernel[0] * window.kernel[1], channels, outputs), x.dtype)
-    if w.nbytes > LARGE_KERNEL:         # a tap of the kernel at a time, over the whole batch
+    if 4 * w.nbytes > len(x) * window.features[0] * row_bytes:         # shares would be larger than columns: a tap at a time, over the whole batch
         chunks = parallel.chunks(len(x), window.features[0], row_bytes, COLUMN_BYTES)
         parallel.run(lambda n: _correlate(x, y, window, chunks, divmod(n, window.kernel[1]), (1, 1), w[n]), len(w))
-    else:                               # all taps, over a part of the batch: shares of the sum
+    else:                                                               # all taps, over a part of the batch: shares of the sum
         groups = parallel.shares(len(x), window.features[0], row_bytes, COLUMN_BYTES, w.nbytes)
         shares = np.empty((len(groups), len(w) * channels, outputs), x.dtype)
         parallel.run(lambda n: _correlate(x, y, window, groups[n], (0, 0), window.kernel, shares[n]), len(groups))

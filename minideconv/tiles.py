@@ -126,7 +126,8 @@ def correlate(x, y, window: Window):
     """dT/dw, as lowering.correlate."""
     layer, active = _Layer(window, x.shape[3], y.shape[3], x.dtype), kernels.active()
     share_shape = layer.blocks, layer.entry, layer.outputs
-    groups = parallel.shares(len(x), window.features[0], layer.row_bytes, PART_BYTES, int(np.prod(share_shape)) * x.itemsize)
+    share_bytes = layer.blocks * layer.entry * layer.outputs * x.itemsize
+    groups = parallel.shares(len(x), window.features[0], layer.row_bytes, max(PART_BYTES, 2 * share_bytes), share_bytes)
     shares = np.empty((len(groups), *share_shape), x.dtype)
 
     def task(index):

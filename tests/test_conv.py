@@ -319,15 +319,16 @@ def test_the_boundary_is_where_the_table_says():
             assert not tiles.suits(window._replace(**other), least, least, 10 * many)
 
 
-@given(problem=problems(), budget=st.sampled_from([1, 1000]))
-def test_both_sides_of_a_large_kernel(kernels, problem, budget):
-    """Its gradient is computed tap by tap; that of a small one is added up from shares."""
-    geometry, groups, x, w, y = problem
-    for large in (0, 1 << 20):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(lowering, "COLUMN_BYTES", budget)
-            patch.setattr(lowering, "LARGE_KERNEL", large)
-            assert_equal(F.conv_kernel_grad(x, y, geometry.kernel, groups=groups, **geometry.settings()), naive_kernel(geometry, groups, x, y))
+@pytest.mark.parametrize("count, taps_apart", [(1, True), (40, False)])
+def test_both_sides_of_a_large_kernel(kernels, monkeypatch, count, taps_apart):
+    """A kernel that is large beside its columns gets its gradient tap by tap, otherwise from shares of the batch."""
+    seen, correlate = set(), md.kernels.active().correlate
+    monkeypatch.setattr(md.kernels.active(), "correlate", lambda x, y, kernel, *rest: (seen.add(kernel), correlate(x, y, kernel, *rest)))
+    monkeypatch.setattr(lowering, "COLUMN_BYTES", 1000)
+    geometry, rng = Geometry((5, 6), (3, 3), (3, 2), (2, 2), ((1, 1), (0, 0)), (1, 1)), np.random.default_rng(0)
+    x, y = integers(rng, count, 5, 6, 3), integers(rng, count, 3, 3, 8)
+    assert_equal(F.conv_kernel_grad(x, y, geometry.kernel, **geometry.settings()), naive_kernel(geometry, 1, x, y))
+    assert seen == {(1, 1) if taps_apart else (3, 2)}
 
 
 def test_float32_and_arrays_in_any_memory_order(kernels):

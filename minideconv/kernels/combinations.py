@@ -188,7 +188,7 @@ def untile(parts, matrix, phases, padding, rows, columns, x):
     begins, target = _starts(combinations, count, rows, columns, run), x.reshape(-1)
     combined = np.empty(combinations * tiles_h * run, x.dtype)          # a row of entries: for each combination of columns, those of rows are added up
     starts, signs = np.empty(4, np.intp), np.empty(4, x.dtype)
-    if min(padding) < 0 or padding[0] + height > phases * tall or padding[1] + width > phases * wide:
+    if padding[0] < 0 or padding[1] < 0 or padding[0] + height > phases * tall or padding[1] + width > phases * wide:
         zero_run(target, 0, x.size)                                                        # some pixels lie in no tile
     for n in range(count):
         for row in range(max(0, padding[0] // phases), min(tall, -(-(padding[0] + height) // phases))):
@@ -220,4 +220,5 @@ def untile(parts, matrix, phases, padding, rows, columns, x):
                             for f in range(phases):
                                 if 0 <= left + f < width:
                                     _sum(target, start + f * channels, combined, starts, signs, terms, channels)
-                                starts[:terms] += channels
+                                for r in range(terms):
+                                    starts[r] += channels

@@ -15,7 +15,7 @@ from numba import config, types
 from numba.extending import intrinsic
 
 from .reference import PANEL_BYTES
-from .runs import copy_run, data_of, jit, jit_inside, spread, zero_run
+from .runs import call, copy_run, data_of, jit, jit_inside, spread, zero_run
 
 # Sums that fit into the registers: AVX-512 has 32 of 64 bytes, so 8 rows of a whole panel (16 of them); others are given 6 rows of half a panel.
 WIDE = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
@@ -31,11 +31,14 @@ def _register_block(nbytes):
     @intrinsic
     def block(typing, a, i, row, step, b, j, apart, c, o, line, depth, add):
         def code(context, builder, signature, arguments):
-            index = context.get_value_type(types.intp)
-            lanes = nbytes * 8 // a.dtype.bitwidth
-            vector = ir.VectorType(context.get_value_type(a.dtype), lanes)
-            a_start, b_start, c_start = (data_of(context, builder, signature.args[place], arguments[place], arguments[place + 1]) for place in (0, 4, 7))
-            row, step, apart, line, depth, add = (arguments[place] for place in (2, 3, 6, 9, 10, 11))
+            starts = (data_of(context, builder, signature.args[place], *arguments[place:place + 2]) for place in (0, 4, 7))
+            settings = (arguments[place] for place in (2, 3, 6, 9, 10, 11))
+            call(builder, f"minideconv_block_{nbytes}_{a.dtype}", [*starts, *settings], write)
+            return context.get_dummy_value()
+
+        def write(builder, a_start, b_start, c_start, row, step, apart, line, depth, add):
+            index, lanes = row.type, nbytes * 8 // a.dtype.bitwidth
+            vector = ir.VectorType(ir.FloatType() if a.dtype == types.float32 else ir.DoubleType(), lanes)
 
             def times(value, number):
                 return builder.mul(value, ir.Constant(index, number))
@@ -72,7 +75,6 @@ def _register_block(nbytes):
             builder.position_at_end(after)
             for r in range(ROWS):
                 builder.store(sums_after[r], line_at(c_start, times(line, r)), align=4)
-            return context.get_dummy_value()
         return types.void(a, types.intp, types.intp, types.intp, b, types.intp, types.intp, c, types.intp, types.intp, types.intp, types.intp), code
     return block
 

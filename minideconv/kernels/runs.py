@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 
 # NumPy's way with x / 0 (infinity, not an exception): a check at each division would keep a loop from using vector instructions.
 jit = njit(nogil=True, cache=True, error_model="numpy")
-jit_inside = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)       # parts of kernels: compiled with each, quicker
+jit_inside = njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True)        # parts of kernels: kept with each of them, not on their own
 
 VECTOR_BYTES = 64
 
@@ -29,27 +29,51 @@ def spread(builder, number, vector):
     return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None))
 
 
-def _loops(context, builder, kind, target, sources, weights, keep, length):
+def call(builder, name, arguments, write):
+    """Call a function of the module being compiled; write(builder, *arguments) writes it when it is first called. It is not copied to its callers."""
+    function = builder.module.globals.get(name)
+    if function is None:
+        function = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments]), name)
+        function.linkage = "linkonce_odr"               # other modules may hold the same
+        function.attributes.add("noinline")
+        inside = ir.IRBuilder(function.append_basic_block())
+        write(inside, *function.args)
+        inside.ret_void()
+    builder.call(function, arguments)
+
+
+def _run(context, builder, kind, target, sources, weights, length, keep=False):
     """target[:length] = (or += if `keep`) the sum of source[:length], each times its weight where there are weights."""
     index, number = context.get_value_type(types.intp), context.get_value_type(kind)
 
-    def loop(first, stop, lanes):
-        step = number if lanes == 1 else ir.VectorType(number, lanes)
-        factors = weights if lanes == 1 else [spread(builder, weight, step) for weight in weights]
-        with cgutils.for_range_slice(builder, first, stop, ir.Constant(index, lanes), index) as (c, _):
+    def write(builder, length, target, *rest):
+        sources, weights = rest[:len(rest) - many], rest[len(rest) - many:]
+
+        def step(c, lanes):
+            vector = number if lanes == 1 else ir.VectorType(number, lanes)
+            factors = weights if lanes == 1 else [spread(builder, weight, vector) for weight in weights]
+
             def at(start):
-                return builder.bitcast(builder.gep(start, [c]), step.as_pointer())
+                return builder.bitcast(builder.gep(start, [c]), vector.as_pointer())
             terms = [builder.load(at(source), align=4) for source in sources]
             if factors:
                 terms = [builder.fmul(term, factor) for term, factor in zip(terms, factors)]
             if keep:
                 terms.insert(0, builder.load(at(target), align=4))
-            builder.store(functools.reduce(builder.fadd, terms) if terms else ir.Constant(step, None), at(target), align=4)
+            builder.store(functools.reduce(builder.fadd, terms) if terms else ir.Constant(vector, None), at(target), align=4)
 
-    lanes = VECTOR_BYTES * 8 // kind.bitwidth
-    whole = builder.and_(length, ir.Constant(index, -lanes))
-    loop(ir.Constant(index, 0), whole, lanes)
-    loop(whole, length, 1)
+        lanes = VECTOR_BYTES * 8 // kind.bitwidth
+        whole = builder.and_(length, ir.Constant(index, -lanes))
+        with cgutils.for_range_slice(builder, ir.Constant(index, 0), whole, ir.Constant(index, lanes), index) as (c, _):
+            step(c, lanes)
+        while lanes > 1:                                # the rest by halves
+            lanes //= 2
+            with builder.if_then(builder.icmp_unsigned("!=", builder.and_(length, ir.Constant(index, lanes)), ir.Constant(index, 0))):
+                step(builder.and_(length, ir.Constant(index, -2 * lanes)), lanes)
+
+    many = len(weights)
+    name = f"minideconv_run_{len(sources)}_{many}_{int(keep)}_{kind}"
+    call(builder, name, [length, target, *sources, *weights], write)
     return context.get_dummy_value()
 
 
@@ -58,7 +82,7 @@ def copy_run(typing, out, o, a, i, length):
     """out[o:][:length] = a[i:][:length]"""
     def code(context, builder, signature, arguments):
         target, source = (data_of(context, builder, signature.args[place], *arguments[place:place + 2]) for place in (0, 2))
-        return _loops(context, builder, out.dtype, target, [source], [], False, arguments[4])
+        return _run(context, builder, out.dtype, target, [source], [], arguments[4])
     return types.void(out, types.intp, a, types.intp, types.intp), code
 
 
@@ -67,7 +91,7 @@ def add_run(typing, out, o, a, i, weight, length):
     """out[o:][:length] += weight * a[i:][:length]"""
     def code(context, builder, signature, arguments):
         target, source = (data_of(context, builder, signature.args[place], *arguments[place:place + 2]) for place in (0, 2))
-        return _loops(context, builder, out.dtype, target, [source], [arguments[4]], True, arguments[5])
+        return _run(context, builder, out.dtype, target, [source], [arguments[4]], arguments[5], keep=True)
     return types.void(out, types.intp, a, types.intp, out.dtype, types.intp), code
 
 
@@ -78,7 +102,7 @@ def sum_runs(typing, out, o, a, starts, weights, length):
         target = data_of(context, builder, signature.args[0], *arguments[:2])
         firsts, factors = ([builder.extract_value(arguments[place], k) for k in range(len(starts))] for place in (3, 4))
         sources = [data_of(context, builder, signature.args[2], arguments[2], first) for first in firsts]
-        return _loops(context, builder, out.dtype, target, sources, factors, False, arguments[5])
+        return _run(context, builder, out.dtype, target, sources, factors, arguments[5])
     return types.void(out, types.intp, a, types.UniTuple(types.intp, len(starts)), types.UniTuple(out.dtype, len(weights)), types.intp), code
 
 
@@ -86,8 +110,7 @@ def sum_runs(typing, out, o, a, starts, weights, length):
 def zero_run(typing, out, o, length):
     """out[o:][:length] = 0"""
     def code(context, builder, signature, arguments):
-        target = data_of(context, builder, signature.args[0], *arguments[:2])
-        return _loops(context, builder, out.dtype, target, [], [], False, arguments[2])
+        return _run(context, builder, out.dtype, data_of(context, builder, signature.args[0], *arguments[:2]), [], [], arguments[2])
     return types.void(out, types.intp, types.intp), code
 
 
