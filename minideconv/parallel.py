@@ -13,7 +13,7 @@ import os
 import platform
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ SUM_BYTES = 1 << 22                     # what the shares of a sum may take toge
 
 _lock = threading.RLock()
 _thread = threading.local()             # .inside: this thread is at work for the pool; .buffers: its scratch memory
-_executor = None
+_helpers = None                         # a queue of jobs, and the threads that wait at it
 _threads = None
 
 
@@ -46,30 +46,51 @@ def set_num_threads(n: int) -> None:
 
     Raises TypeError where n is no integer, ValueError where it is below 1.
     """
-    global _threads, _executor
+    global _threads
     if isinstance(n, bool) or not hasattr(n, "__index__"):
         raise TypeError(f"n must be an integer, the number of threads; got {n!r}")
     if n < 1:
         raise ValueError(f"n must be at least 1 thread; got {n}")
     with _lock:
-        if _executor is not None and n != _threads:
-            _executor.shutdown(wait=False)      # what runs on it now still ends
-            _executor = None
+        if n != _threads:
+            _dismiss()
         _threads = int(n)
 
 
-def _pool() -> ThreadPoolExecutor:
-    global _executor
+def _ask_for_help(job, count: int) -> None:
+    """Have `count` threads of the pool call job()."""
+    global _helpers
     with _lock:
-        if _executor is None:
-            _executor = ThreadPoolExecutor(num_threads(), thread_name_prefix="minideconv")
-        return _executor
+        if _helpers is None:
+            _helpers = SimpleQueue(), num_threads() - 1
+            for number in range(_helpers[1]):
+                threading.Thread(target=_help, args=(_helpers[0],), name=f"minideconv_{number}", daemon=True).start()
+        for _ in range(count):
+            _helpers[0].put(job)
+
+
+def _help(jobs: SimpleQueue) -> None:
+    """What a thread of the pool does, until it finds None."""
+    _thread.inside = True
+    while (job := jobs.get()) is not None:
+        job()
+        del job                                 # and with it the arrays that it works on
+
+
+def _dismiss() -> None:
+    """Send the helpers home; what they work on now still ends."""
+    global _helpers
+    if _helpers is not None:
+        queue, count = _helpers
+        for _ in range(count):
+            queue.put(None)
+        _helpers = None
 
 
 def _after_fork() -> None:
     """A forked child has none of its parent's threads: let it make its own pool."""
-    global _executor, _lock
-    _executor, _lock = None, threading.RLock()
+    global _helpers, _lock
+    _helpers, _lock = None, threading.RLock()
     _blas.lock, _blas.users = threading.Lock(), 0
 
 
@@ -111,35 +132,39 @@ if hasattr(os, "register_at_fork"):
 def run(task, count: int) -> None:
     """Call task(i) for every i in range(count), spread over the threads, and return when all are done.
 
-    The caller's thread works too. Inside a task, `run` works through its own tasks alone. A task's exception is raised here.
+    The caller's thread works too. Inside a task, `run` works through its own tasks alone. A task's exception is raised here; what has not begun then
+    is left out.
     """
-    helpers = min(num_threads(), count) - 1
     if getattr(_thread, "inside", False):
         for index in range(count):
             task(index)
         return
-    indices = itertools.count()
+    indices, dones, errors, all_done = itertools.count(), itertools.count(1), [], threading.Lock()
 
     def work():
-        _thread.inside = True
-        try:
-            while (index := next(indices)) < count:
-                task(index)
-        finally:
-            _thread.inside = False
+        while (index := next(indices)) < count:
+            try:
+                if not errors:
+                    task(index)
+            except BaseException as error:      # Ctrl-C too: the others must be waited for before anybody goes on
+                errors.append(error)
+            if next(dones) == count:
+                all_done.release()
 
     with _blas:
-        futures = []
+        all_done.acquire()
+        helpers = min(num_threads(), count) - 1
+        if helpers > 0:
+            _ask_for_help(work, helpers)
+        _thread.inside = True
         try:
-            if helpers > 0:
-                with _lock:         # so that set_num_threads cannot shut the pool down in between
-                    futures = [_pool().submit(work) for _ in range(helpers)]
             work()
         finally:
-            errors = [future.exception() for future in futures]     # waits, even when our own share failed
-        for error in errors:
-            if error is not None:
-                raise error
+            _thread.inside = False
+        if count > 0:
+            all_done.acquire()      # wait for tasks that have begun; a helper that wakes up only now finds none left
+    if errors:
+        raise errors[0]
 
 
 def spans(total: int, size: int) -> list[slice]:
