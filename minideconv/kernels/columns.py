@@ -151,7 +151,7 @@ def gather(x, panels, kernel, stride, padding, dilation, y):
         high = min(many, count * rows * columns - m)
         _read_many(source, x.shape, m, high, rows, columns, kernel, stride, padding, dilation, bounds, left, apart)
         for k in range(0, inner, DEPTH):
-            multiply(left, k, apart, 1, high, right, k * lanes, lanes, inner * lanes, target, m * outputs, outputs, outputs, min(DEPTH, inner - k), k, edge)
+            multiply(left, k, apart, np.intp(1), high, right, k * lanes, lanes, inner * lanes, target, m * outputs, outputs, outputs, min(DEPTH, inner - k), k, edge)
 
 
 @jit
@@ -169,7 +169,7 @@ def scatter(y, panels, kernel, stride, padding, dilation, x):
         for r in range(high):
             copy_run(left, r * apart, source, (m + r) * outputs, outputs)
         for k in range(0, outputs, DEPTH):
-            multiply(left, k, apart, 1, high, right, k * lanes, lanes, outputs * lanes, stamps, 0, line, inner, min(DEPTH, outputs - k), k, edge)
+            multiply(left, k, apart, np.intp(1), high, right, k * lanes, lanes, outputs * lanes, stamps, np.intp(0), line, inner, min(DEPTH, outputs - k), k, edge)
         _add_many(target, x.shape, m, high, rows, columns, kernel, stride, padding, dilation, bounds, stamps, line)
 
 
@@ -189,4 +189,4 @@ def correlate(x, y, kernel, stride, padding, dilation, add, w):
         _read_many(source, x.shape, m, depth, rows, columns, kernel, stride, padding, dilation, bounds, left, apart)
         for r in range(depth):
             copy_run(right, r * aside, features, (m + r) * outputs, outputs)
-        multiply(left, 0, 1, apart, inner, right, 0, aside, lanes, target, 0, outputs, outputs, depth, add + m, edge)
+        multiply(left, np.intp(0), np.intp(1), apart, inner, right, np.intp(0), aside, lanes, target, np.intp(0), outputs, outputs, depth, add + m, edge)

@@ -114,7 +114,7 @@ def tile_products(x, matrix, phases, padding, rows, columns, panels, out):
         for l in range(combinations):
             high = _combine(entries, len(x), tall, wide, inner, matrix, k, l, rows, columns, part, apart)
             for depth in range(0, inner, DEPTH):
-                multiply(part, depth, apart, 1, high, flat_b, ((k * combinations + l) * many * inner + depth) * lanes, lanes, inner * lanes,
+                multiply(part, depth, apart, np.intp(1), high, flat_b, ((k * combinations + l) * many * inner + depth) * lanes, lanes, inner * lanes,
                          flat, o, width, width, min(DEPTH, inner - depth), depth, edge)
             o += high * width
 
@@ -127,7 +127,7 @@ def tile_transposed_products(x, x_matrix, phases, padding, y, y_matrix, add, out
     tiles_v, tiles_h = (rows + 1) // 2, (columns + 1) // 2
     tall, wide = 2 * (tiles_v - 1) + taps, 2 * (tiles_h - 1) + taps
     entries = _entries(x, phases, padding, tall, wide)
-    outputs = _entries(y, 1, (0, 0), 2 * tiles_v, 2 * tiles_h)
+    outputs = _entries(y, np.intp(1), (np.intp(0), np.intp(0)), 2 * tiles_v, 2 * tiles_h)
     apart, aside = -(-inner // ROWS) * ROWS + 16, -(-width // lanes) * lanes + 16
     left, right = np.zeros(count * tiles_v * tiles_h * apart, x.dtype), np.zeros(count * tiles_v * tiles_h * aside, x.dtype)
     edge = np.zeros(ROWS * lanes, x.dtype)
@@ -139,7 +139,7 @@ def tile_transposed_products(x, x_matrix, phases, padding, y, y_matrix, add, out
             if high == 0 and not add:
                 zero_run(flat, (k * combinations + l) * inner * width, inner * width)
             for t in range(0, high, DEPTH):
-                multiply(left, t * apart, 1, apart, inner, right, t * aside, aside, lanes, flat, (k * combinations + l) * inner * width, width, width,
+                multiply(left, t * apart, np.intp(1), apart, inner, right, t * aside, aside, lanes, flat, (k * combinations + l) * inner * width, width, width,
                          min(DEPTH, high - t), add + t, edge)
 
 
@@ -158,7 +158,7 @@ def tile_kernel(w, matrix, phases, transposed, n, panels):
                     u, v = a * phases + e, b * phases + f
                     if weight != 0 and u < height and v < width:
                         add_run(block, (e * phases + f) * size, source, (u * width + v) * size, weight, size)
-    pack(block.reshape(-1, outputs), transposed, 0, panels)
+    pack(block.reshape(-1, outputs), transposed, np.intp(0), panels)
 
 
 @jit

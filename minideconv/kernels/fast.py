@@ -9,7 +9,7 @@ import numpy as np
 from .columns import col2im, correlate, gather, im2col, scatter         # noqa: F401, the first four lines of the list of kernels
 from .combinations import tile_kernel, tile_products, tile_transposed_products, untile, untile_kernel       # noqa: F401
 from .products import pack                                              # noqa: F401
-from .runs import jit
+from .runs import jit, zero_run
 
 # NumPy's way with x / 0 (infinity, not an exception): a check at each division would keep a loop from using vector instructions.
 
@@ -70,8 +70,8 @@ def gate(g, x, slope, out):
 @jit
 def moments(x, mean, deviations):
     rows, channels = x.shape
-    mean[:] = 0
-    deviations[:] = 0
+    zero_run(mean, 0, channels)
+    zero_run(deviations, 0, channels)
     for r in range(rows):
         for c in range(channels):
             mean[c] += x[r, c]
@@ -97,7 +97,7 @@ def normalise(x, scale, shift, slope, out):
 def normalise_sums(g, x, scale, shift, slope, mean, inverse, sums):
     slope = x.dtype.type(slope)
     rows, channels = x.shape
-    sums[:] = 0
+    zero_run(sums.reshape(-1), 0, sums.size)
     for r in range(rows):
         for c in range(channels):
             through = g[r, c] if x[r, c] * scale[c] + shift[c] > 0 else slope * g[r, c]
