@@ -188,7 +188,7 @@ def chunks(count: int, rows: int, row_bytes: int, budget: int) -> list[Chunk]:
     """A batch of `count` images as chunks that take about `budget` bytes: whole images, or bands of rows (even ones, but for the last)."""
     if count == 0:
         return []
-    images = budget // max(1, rows * row_bytes)
+    images = min(budget // max(1, rows * row_bytes), -(-count // 4))
     if images >= 1 and count >= 4:
         return [Chunk(part.start, part.stop, 0, rows) for part in spans(count, images)]
     bands = spans((rows + 1) // 2, min(max(1, budget // (2 * row_bytes)), -(-rows // 8)))       # a few images share the cores too
