@@ -137,8 +137,9 @@ if JIT:
 #
 # On a small layer the compiled loops do well. On a large one they do not: the compiler may not reorder the additions of a float sum
 # (rounding would differ), so it uses one lane of a vector unit that has 8 or 16, and it fetches numbers from memory again and again
-# that BLAS would keep close. BLAS is best at sums of products, loops are best at moving numbers about. So the engine takes compiled
-# loops for `im2col` and `col2im` (and pooling, batch norm, Adam), and BLAS for the product between them.
+# that BLAS would keep close. BLAS is best at sums of products, loops are best at moving numbers about. So one would take compiled
+# loops for `im2col` and `col2im` (and pooling, batch norm, Adam), and BLAS for the product between them. The engine did that at first;
+# what it does now comes further down.
 
 # %%
 ways = {"seven loops, compiled": lambda x, w, y: compiled(x, w, 2, 1, y),
@@ -516,6 +517,7 @@ def multiplications_of(function):
 
 
 # %%
+tiles.POSITIONS = 1                                                         # however few pixels there are: the engine asks for a thousand
 x, w = integers(batch, 16, 16, 64), integers(4, 4, 64, 128)                 # 16 -> 8 outputs along an axis: four tiles of two
 with patch.object(tiles, "LAYERS", {}):
     direct, direct_count, direct_ms = layer(), multiplications_of(layer), milliseconds(layer)
@@ -527,7 +529,8 @@ print(f"16 products {direct_ms:.2f} ms, 9 products {nine_ms:.2f} ms: {direct_ms 
 
 # %% [markdown]
 # It is less than 16/9, since making and undoing the tiles is work as well, and work of the slow kind: moving memory. With few channels
-# nothing would be left of the gain; `tiles.LAYERS` says from how many channels on it is used.
+# nothing would be left of the gain, nor with few pixels, since the kernel is combined anew in every call; `tiles.LAYERS` and
+# `tiles.POSITIONS` say from how many on it is used.
 #
 # The price: numbers that do round, round a little more, since differences are formed before the products.
 

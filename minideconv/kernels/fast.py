@@ -1,4 +1,4 @@
-"""The loops of `reference.py` spelled out and compiled by Numba: same names, same signatures, same results.
+"""The loops of `reference.py` spelled out and compiled by Numba: same names, same signatures, same results. (The largest have files of their own.)
 
 Each is a plain Python function first: NUMBA_DISABLE_JIT=1 steps through it. No `parallel=True` here: callers split the batch over
 `parallel.run`, and `nogil` lets those threads compute at the same time. Scalars are turned into the arrays' type, since a single
@@ -6,12 +6,10 @@ float64 would turn a loop over float32 into a float64 one.
 """
 import numpy as np
 
-from .columns import col2im, correlate, gather, im2col, scatter         # noqa: F401, the first four lines of the list of kernels
+from .columns import col2im, correlate, gather, im2col, scatter         # noqa: F401
 from .combinations import tile_kernel, tile_products, tile_transposed_products, untile, untile_kernel       # noqa: F401
 from .products import pack                                              # noqa: F401
 from .runs import jit, zero_run
-
-# NumPy's way with x / 0 (infinity, not an exception): a check at each division would keep a loop from using vector instructions.
 
 
 @jit
