@@ -11,7 +11,7 @@ import numpy as np
 from . import kernels, parallel, tiles
 from .shapes import Window, touching_range
 
-COLUMN_BYTES = 1 << 19      # what a chunk's columns would take, or as much as the kernel that each chunk reads
+COLUMN_BYTES = 1 << 20      # what a chunk's columns would take, or as much as the kernel that each chunk reads
 
 
 def _per_group(product, window: Window, *arrays):

@@ -22,7 +22,7 @@ SUM_BYTES = 1 << 22                     # what the shares of a sum may take toge
 
 _lock = threading.RLock()
 _thread = threading.local()             # .inside: this thread is at work for the pool; .buffers: its scratch memory
-_helpers = None                         # a queue of jobs, and the threads that wait at it
+_jobs, _helpers = SimpleQueue(), 0      # what the pool's threads wait for, and how many they are
 _threads = None
 
 
@@ -51,46 +51,33 @@ def set_num_threads(n: int) -> None:
         raise TypeError(f"n must be an integer, the number of threads; got {n!r}")
     if n < 1:
         raise ValueError(f"n must be at least 1 thread; got {n}")
-    with _lock:
-        if n != _threads:
-            _dismiss()
-        _threads = int(n)
+    _threads = int(n)
 
 
 def _ask_for_help(job, count: int) -> None:
     """Have `count` threads of the pool call job()."""
     global _helpers
     with _lock:
-        if _helpers is None:
-            _helpers = SimpleQueue(), num_threads() - 1
-            for number in range(_helpers[1]):
-                threading.Thread(target=_help, args=(_helpers[0],), name=f"minideconv_{number}", daemon=True).start()
-        for _ in range(count):
-            _helpers[0].put(job)
+        while _helpers < count:
+            threading.Thread(target=_help, args=(_jobs,), name=f"minideconv_{_helpers}", daemon=True).start()
+            _helpers += 1
+    for _ in range(count):
+        _jobs.put(job)
 
 
 def _help(jobs: SimpleQueue) -> None:
-    """What a thread of the pool does, until it finds None."""
+    """What a thread of the pool does."""
     _thread.inside = True
-    while (job := jobs.get()) is not None:
+    while True:
+        job = jobs.get()
         job()
         del job                                 # and with it the arrays that it works on
 
 
-def _dismiss() -> None:
-    """Send the helpers home; what they work on now still ends."""
-    global _helpers
-    if _helpers is not None:
-        queue, count = _helpers
-        for _ in range(count):
-            queue.put(None)
-        _helpers = None
-
-
 def _after_fork() -> None:
     """A forked child has none of its parent's threads: let it make its own pool."""
-    global _helpers, _lock
-    _helpers, _lock = None, threading.RLock()
+    global _jobs, _helpers, _lock
+    _jobs, _helpers, _lock = SimpleQueue(), 0, threading.RLock()
     _blas.lock, _blas.users = threading.Lock(), 0
 
 
