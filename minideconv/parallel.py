@@ -289,5 +289,5 @@ def blas_report() -> list[str]:
         lines.append(f"BLAS: {library['internal_api']} {library['version']}, kernel {kernel}")
         if library["internal_api"] == "openblas" and kernel in ("Haswell", "Zen") and _has_avx512():
             lines.append("      this processor has AVX-512, which that kernel leaves unused: set OPENBLAS_CORETYPE=SkylakeX before Python starts "
-                         "(matrix products up to twice as fast)")
+                         "(Linear layers up to twice as fast; convolutions have products of their own)")
     return lines

@@ -25,7 +25,6 @@ from . import kernels, parallel
 from .shapes import Window, touching_range
 
 PART_BYTES = 1 << 21        # what the parts of a chunk may take
-SUM_BYTES = 1 << 25         # what the chunks' shares of a kernel gradient may take together
 
 
 class Filtering(NamedTuple):
@@ -43,8 +42,6 @@ FILTERINGS = {
 # (kernel, stride) of both axes -> taps on each phase, and how many channels it takes for the products saved to outweigh the additions (measured).
 # A phase of a 5x5 stride-2 layer has two taps or three: a zero is the third.
 LAYERS = {(4, 2): (2, 32), (3, 1): (3, 32), (5, 2): (3, 32)}
-
-
 POSITIONS = 1 << 10         # and how many features of the batch, for what is saved to outweigh the combinations of the kernel
 
 

@@ -304,8 +304,9 @@ def test_both_sides_of_the_boundary_to_fewer_products(kernels, monkeypatch, feat
             continue
         geometry = Geometry(image, features, (kernel, kernel), (stride, stride), padding, (1, 1))
         x, y, w = integers(rng, 3, *image, channels), integers(rng, 3, *features, outputs), integers(rng, kernel, kernel, channels // groups, outputs)
-        assert_equal(F.conv2d(x, w, groups=groups, **geometry.settings()), naive_conv(geometry, groups, x, w))
-        assert_equal(F.conv_transpose2d(y, w, groups=groups, **transposed_settings(geometry)), naive_transpose(geometry, groups, y, w))
+        after, before = integers(rng, outputs), integers(rng, channels)
+        assert_equal(F.conv2d(x, w, after, groups=groups, **geometry.settings()), naive_conv(geometry, groups, x, w) + after)
+        assert_equal(F.conv_transpose2d(y, w, before, groups=groups, **transposed_settings(geometry)), naive_transpose(geometry, groups, y, w) + before)
         assert_equal(F.conv_kernel_grad(x, y, kernel, groups=groups, **geometry.settings()), naive_kernel(geometry, groups, x, y))
 
 

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minideconv as md
+from minideconv import tiles
 from minideconv.kernels import fast, reference
 
 MODULES = {"reference": reference, "fast": fast}
@@ -407,7 +408,7 @@ def test_kernel_against_loops_and_each_other(name, dtype, data, seed):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("channels, outputs", [(1, 1), (7, 15), (8, 16), (9, 17), (32, 31), (33, 32), (65, 33), (129, 64), (257, 5)])
+@pytest.mark.parametrize("channels, outputs", [(1, 1), (7, 15), (8, 16), (9, 17), (32, 31), (33, 32), (65, 33), (129, 64), (257, 5), (3, 270)])
 @pytest.mark.parametrize("count, side", [(1, 3), (2, 9), (5, 16)])
 def test_whole_blocks_and_their_edges(dtype, channels, outputs, count, side):
     """Sizes around those of a register block (rows, columns, depth) and of what is multiplied at a time: fast against reference, to the last bit."""
@@ -424,7 +425,23 @@ def test_whole_blocks_and_their_edges(dtype, channels, outputs, count, side):
     assert all(np.array_equal(quick, plain) for quick, plain in zip(*results))
 
 
-INTERPRETED = """
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("taps, phases, channels, outputs", [(2, 2, 70, 5), (2, 1, 3, 33), (3, 1, 8, 17), (3, 2, 9, 8)])
+def test_more_tiles_and_channels_than_are_multiplied_at_a_time(dtype, taps, phases, channels, outputs):
+    rng, filtering = np.random.default_rng(0), tiles.FILTERINGS[taps]
+    x, y = integers(rng, dtype, 5, 16 * phases, 15 * phases, channels), integers(rng, dtype, 5, 16, 15, outputs)
+    factors, results = integers(rng, dtype, (taps + 1) ** 2, phases ** 2 * channels, outputs), []
+    tall, wide = ([(n + 1) // 2] * taps + [n // 2] for n in y.shape[1:3])
+    for module in MODULES.values():
+        products, shares = np.empty((5 * sum(tall) * sum(wide), outputs), dtype), np.zeros(factors.shape, dtype)
+        module.tile_products(x, filtering.data, phases, (1, 1), 16, 15, np.array([in_panels(factor, dtype) for factor in factors]), products)
+        for add in (0, 1):
+            module.tile_transposed_products(x, filtering.data, phases, (1, 1), y, filtering.outputs, add, shares)
+        results.append((products, shares))
+    assert all(np.array_equal(quick, plain) for quick, plain in zip(*results))
+
+
+PRODUCTS = """
 import numpy as np
 from minideconv.kernels import fast, reference
 for channels, outputs in ((3, 2), (9, 40)):
@@ -447,8 +464,25 @@ print(type(fast.gather).__name__)
 
 def test_the_products_can_be_stepped_through():
     """NUMBA_DISABLE_JIT=1: what is written in the compiler's language has its loops in Python."""
-    answer = subprocess.run([sys.executable, "-c", INTERPRETED], env={**os.environ, "NUMBA_DISABLE_JIT": "1"}, capture_output=True, text=True)
+    answer = subprocess.run([sys.executable, "-c", PRODUCTS], env={**os.environ, "NUMBA_DISABLE_JIT": "1"}, capture_output=True, text=True)
     assert answer.stdout.split() == ["function"], answer.stderr
+
+
+WITHOUT_AVX512 = """
+import llvmlite.binding
+features = llvmlite.binding.get_host_cpu_features()
+for name in features:
+    features[name] &= "avx512" not in name
+llvmlite.binding.get_host_cpu_features, llvmlite.binding.get_host_cpu_name = lambda: features, lambda: "generic"
+from minideconv.kernels import products
+assert not products.WIDE
+"""
+
+
+def test_the_block_of_processors_without_avx512(tmp_path):
+    """Six rows of half a panel: the same results."""
+    answer = subprocess.run([sys.executable, "-c", WITHOUT_AVX512 + PRODUCTS], env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}, capture_output=True, text=True)
+    assert answer.stdout.split() == ["CPUDispatcher"], answer.stderr
 
 
 def test_use_names_its_choices():
