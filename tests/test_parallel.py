@@ -201,6 +201,26 @@ def test_scratch_memory_is_each_threads_own():
     assert np.shares_memory(mine, parallel.scratch("test", (2,), np.float64)) and not np.shares_memory(mine, parallel.scratch("b", (2,), np.float64))
 
 
+def test_nothing_begins_after_a_failure():
+    begun = []
+
+    def task(index):
+        begun.append(index)
+        if index == 2:
+            raise OverflowError("the third")
+    md.set_num_threads(1)
+    try:
+        with pytest.raises(OverflowError, match="the third"):
+            parallel.run(task, 10)
+    finally:
+        md.set_num_threads(parallel.available_threads())
+    assert begun == [0, 1, 2]
+
+
+def test_a_batch_is_cut_for_four_threads_at_least():
+    assert [(c.first, c.last) for c in parallel.chunks(32, 9, 1, 10 ** 9)] == [(0, 8), (8, 16), (16, 24), (24, 32)]
+
+
 def test_spans_cover_everything_once():
     for total in range(0, 20):
         for size in range(1, 8):
@@ -210,7 +230,7 @@ def test_spans_cover_everything_once():
 
 
 FORK = """
-import os, signal, sys
+import os, signal, sys, threading
 import numpy as np
 import minideconv as md, minideconv.functional as F
 from minideconv import lowering, parallel
@@ -224,7 +244,7 @@ child = os.fork()
 signal.alarm(20)            # a child that waits for its parent's threads waits for ever
 after = F.conv2d(x, w).data
 if child == 0:
-    os._exit(0 if np.array_equal(before, after) and parallel.num_threads() == 2 else 3)
+    os._exit(0 if np.array_equal(before, after) and parallel.num_threads() == 2 and threading.active_count() == 2 else 3)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
