@@ -389,3 +389,9 @@ def test_what_does_not_fit_is_refused_in_words_that_help(name):
         call()
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("x, y", [((2, 5, 5), (2, 4, 4, 1)), ((2, 5, 5, 1), (2, 4, 4)), ((2, 5, 5, 1), (3, 4, 4, 1))])
+def test_conv_kernel_grad_wants_images_and_features_of_one_batch(x, y):
+    with pytest.raises(ValueError, match="must have 4 axes and one N"):
+        F.conv_kernel_grad(np.ones(x), np.ones(y), 2)

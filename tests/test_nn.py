@@ -263,3 +263,9 @@ def test_what_does_not_fit_is_refused(name):
     call, error, message = REFUSED[name]
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("p", [-0.1, 1, 1.5])
+def test_dropout_leaves_something(p):
+    with pytest.raises(ValueError, match="p must"):
+        nn.Dropout(p)

@@ -181,3 +181,9 @@ def test_a_gradient_that_does_not_fit_moves_nothing(slope):
     with pytest.raises(ValueError, match="does not fit its parameter"):
         optimiser.step()
     assert (first.data == 1).all() and optimiser.steps == 0
+
+
+@pytest.mark.parametrize("lr", ["0.1", [0.1], None, np.ones(2)])
+def test_a_rate_is_a_number(lr):
+    with pytest.raises(TypeError, match="lr must be a number"):
+        optim.SGD([md.Tensor(np.ones(2), requires_grad=True)], lr=lr)
