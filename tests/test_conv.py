@@ -395,3 +395,8 @@ def test_what_does_not_fit_is_refused_in_words_that_help(name):
 def test_conv_kernel_grad_wants_images_and_features_of_one_batch(x, y):
     with pytest.raises(ValueError, match="must have 4 axes and one N"):
         F.conv_kernel_grad(np.ones(x), np.ones(y), 2)
+
+
+def test_im2col_wants_images():
+    with pytest.raises(ValueError, match=r"x must be images \(N, H, W, C\): 4 axes; got shape \(5, 5, 1\)"):
+        F.im2col(np.ones((5, 5, 1)), 2)
