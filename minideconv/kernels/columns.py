@@ -16,10 +16,10 @@ def _bounds(width, columns, taps, stride, padding, dilation):
     """bounds[v] = low, high: tap v of the windows low <= j < high lies on the image. bounds[taps]: windows whose taps lie there side by side."""
     bounds = np.zeros((taps + 1, 2), np.intp)
     for v in range(taps + 1):
-        first, last = v * dilation - padding, v * dilation - padding        # where the taps asked for lie in window 0
-        if v == taps:
-            first, last = -padding, taps - 1 - padding
-        if v < taps or dilation == 1:
+        whole = v == taps
+        first = (0 if whole else v * dilation) - padding            # of the taps asked for, in window 0
+        last = first + (taps - 1 if whole else 0)
+        if not whole or dilation == 1:
             bounds[v, 0] = min(columns, max(0, -(first // stride)))
             bounds[v, 1] = max(bounds[v, 0], min(columns, (width - 1 - last) // stride + 1))
     return bounds
