@@ -26,52 +26,26 @@ def _bounds(width, columns, taps, stride, padding, dilation):
 
 
 @jit_inside
-def _read_taps(x, start, channels, stride, padding, dilation, bounds, first, last, columns, at, apart):
-    """Tap by tap, those of the windows first <= j < last that lie on the row of pixels at `start`."""
+def _taps(x, start, channels, stride, padding, dilation, bounds, first, last, columns, at, apart, back):
+    """Tap by tap, those of the windows first <= j < last that lie on the row of pixels at `start`, see _windows."""
     for v in range(len(bounds) - 1):
         offset, o = v * dilation - padding, at + v * channels
-        low, high = min(last, max(first, bounds[v, 0])), max(first, min(last, bounds[v, 1]))
         for j in range(first, last):
-            if low <= j < high:
-                copy_run(columns, o + j * apart, x, start + (j * stride + offset) * channels, channels)
-            else:
+            if bounds[v, 0] <= j < bounds[v, 1]:
+                if back:
+                    add_run(x, start + (j * stride + offset) * channels, columns, o + j * apart, 1, channels)
+                else:
+                    copy_run(columns, o + j * apart, x, start + (j * stride + offset) * channels, channels)
+            elif not back:
                 zero_run(columns, o + j * apart, channels)
 
 
 @jit_inside
-def _add_taps(x, start, channels, stride, padding, dilation, bounds, first, last, columns, at, apart):
-    """The transpose of _read_taps."""
-    for v in range(len(bounds) - 1):
-        offset, o = v * dilation - padding, at + v * channels
-        low, high = min(last, max(first, bounds[v, 0])), max(first, min(last, bounds[v, 1]))
-        for j in range(low, high):
-            add_run(x, start + (j * stride + offset) * channels, columns, o + j * apart, 1, channels)
+def _windows(x, shape, n, i, first, last, kernel, stride, padding, dilation, bounds, columns, at, apart, back):
+    """Windows first <= j < last of row i of image n, zeros outside the image, as rows of `columns` from index `at` on; x is flat.
 
-
-@jit_inside
-def _read_windows(x, shape, n, i, first, last, kernel, stride, padding, dilation, bounds, columns, at, apart):
-    """Windows first <= j < last of row i of image n, zeros outside the image, as rows of `columns` from index `at` on; x is flat."""
-    height, width, channels = shape[1:]
-    run = kernel[1] * channels
-    low, high = min(last, max(first, bounds[-1, 0])), max(first, min(last, bounds[-1, 1]))
-    for u in range(kernel[0]):
-        h, o = i * stride[0] - padding[0] + u * dilation[0], at - first * apart + u * run
-        start = (n * height + h) * width * channels
-        if not 0 <= h < height:
-            for j in range(first, last):
-                zero_run(columns, o + j * apart, run)
-        elif low < high:
-            for j in range(low, high):
-                copy_run(columns, o + j * apart, x, start + (j * stride[1] - padding[1]) * channels, run)
-            _read_taps(x, start, channels, stride[1], padding[1], dilation[1], bounds, first, low, columns, o, apart)
-            _read_taps(x, start, channels, stride[1], padding[1], dilation[1], bounds, high, last, columns, o, apart)
-        else:
-            _read_taps(x, start, channels, stride[1], padding[1], dilation[1], bounds, first, last, columns, o, apart)
-
-
-@jit_inside
-def _add_windows(x, shape, n, i, first, last, kernel, stride, padding, dilation, bounds, columns, at, apart):
-    """The transpose of _read_windows: their numbers are added to the pixels where they came from."""
+    back: the transpose, the rows' numbers are added to the pixels where they came from.
+    """
     height, width, channels = shape[1:]
     run = kernel[1] * channels
     low, high = min(last, max(first, bounds[-1, 0])), max(first, min(last, bounds[-1, 1]))
@@ -79,63 +53,45 @@ def _add_windows(x, shape, n, i, first, last, kernel, stride, padding, dilation,
         h, o = i * stride[0] - padding[0] + u * dilation[0], at - first * apart + u * run
         start = (n * height + h) * width * channels
         if 0 <= h < height:
-            if low < high:
-                for j in range(low, high):
-                    add_run(x, start + (j * stride[1] - padding[1]) * channels, columns, o + j * apart, 1, run)
-                _add_taps(x, start, channels, stride[1], padding[1], dilation[1], bounds, first, low, columns, o, apart)
-                _add_taps(x, start, channels, stride[1], padding[1], dilation[1], bounds, high, last, columns, o, apart)
-            else:
-                _add_taps(x, start, channels, stride[1], padding[1], dilation[1], bounds, first, last, columns, o, apart)
+            for j in range(low, high):
+                pixel = start + (j * stride[1] - padding[1]) * channels
+                if back:
+                    add_run(x, pixel, columns, o + j * apart, 1, run)
+                else:
+                    copy_run(columns, o + j * apart, x, pixel, run)
+            _taps(x, start, channels, stride[1], padding[1], dilation[1], bounds, first, low, columns, o, apart, back)
+            _taps(x, start, channels, stride[1], padding[1], dilation[1], bounds, high, last, columns, o, apart, back)
+        elif not back:
+            for j in range(first, last):
+                zero_run(columns, o + j * apart, run)
+
+
+@jit_inside
+def _many_windows(x, shape, m, many, rows, columns, kernel, stride, padding, dilation, bounds, left, apart, back):
+    """Windows m, m + 1, ... of all (N, rows, columns) as rows of `left`, or back."""
+    at, stop = m, m + many
+    while at < stop:                                        # a row of windows, or what is left of it, at a time
+        n, i, j = at // (rows * columns), at // columns % rows, at % columns
+        last = min(columns, j + stop - at)
+        _windows(x, shape, n, i, j, last, kernel, stride, padding, dilation, bounds, left, (at - m) * apart, apart, back)
+        at += last - j
 
 
 @jit
 def im2col(x, stride, padding, dilation, cols):
-    count, rows, columns = cols.shape[:3]
-    kernel, apart = (cols.shape[3], cols.shape[4]), cols.shape[3] * cols.shape[4] * cols.shape[5]
-    bounds = _bounds(x.shape[2], columns, kernel[1], stride[1], padding[1], dilation[1])
-    source, target = x.reshape(-1), cols.reshape(-1)
-    for n in range(count):
-        for i in range(rows):
-            _read_windows(source, x.shape, n, i, 0, columns, kernel, stride, padding, dilation, bounds, target, (n * rows + i) * columns * apart, apart)
+    count, rows, columns, taps_v, taps_h, channels = cols.shape
+    bounds = _bounds(x.shape[2], columns, taps_h, stride[1], padding[1], dilation[1])
+    _many_windows(x.reshape(-1), x.shape, np.intp(0), count * rows * columns, rows, columns, (taps_v, taps_h), stride, padding, dilation, bounds,
+                  cols.reshape(-1), taps_v * taps_h * channels, False)
 
 
 @jit
 def col2im(cols, stride, padding, dilation, x):
-    count, rows, columns = cols.shape[:3]
-    kernel, apart = (cols.shape[3], cols.shape[4]), cols.shape[3] * cols.shape[4] * cols.shape[5]
-    bounds = _bounds(x.shape[2], columns, kernel[1], stride[1], padding[1], dilation[1])
-    source, target = cols.reshape(-1), x.reshape(-1)
-    zero_run(target, 0, x.size)
-    for n in range(count):
-        for i in range(rows):
-            _add_windows(target, x.shape, n, i, 0, columns, kernel, stride, padding, dilation, bounds, source, (n * rows + i) * columns * apart, apart)
-
-
-@jit_inside
-def _part_of_row(m, stop, rows, columns):
-    """Window m of all (N, rows, columns), and those after it on its row and before `stop`: image, row, first and last."""
-    n, i, j = m // (rows * columns), m // columns % rows, m % columns
-    return n, i, j, min(columns, j + stop - m)
-
-
-@jit_inside
-def _read_many(x, shape, m, many, rows, columns, kernel, stride, padding, dilation, bounds, left, apart):
-    """Windows m, m + 1, ... as rows of `left`."""
-    at, stop = m, m + many
-    while at < stop:
-        n, i, first, last = _part_of_row(at, stop, rows, columns)
-        _read_windows(x, shape, n, i, first, last, kernel, stride, padding, dilation, bounds, left, (at - m) * apart, apart)
-        at += last - first
-
-
-@jit_inside
-def _add_many(x, shape, m, many, rows, columns, kernel, stride, padding, dilation, bounds, left, apart):
-    """The transpose of _read_many."""
-    at, stop = m, m + many
-    while at < stop:
-        n, i, first, last = _part_of_row(at, stop, rows, columns)
-        _add_windows(x, shape, n, i, first, last, kernel, stride, padding, dilation, bounds, left, (at - m) * apart, apart)
-        at += last - first
+    count, rows, columns, taps_v, taps_h, channels = cols.shape
+    bounds = _bounds(x.shape[2], columns, taps_h, stride[1], padding[1], dilation[1])
+    zero_run(x.reshape(-1), 0, x.size)
+    _many_windows(x.reshape(-1), x.shape, np.intp(0), count * rows * columns, rows, columns, (taps_v, taps_h), stride, padding, dilation, bounds,
+                  cols.reshape(-1), taps_v * taps_h * channels, True)
 
 
 @jit
@@ -149,7 +105,7 @@ def gather(x, panels, kernel, stride, padding, dilation, y):
     source, right, target = x.reshape(-1), panels.reshape(-1), y.reshape(-1)
     for m in range(0, count * rows * columns, many):
         high = min(many, count * rows * columns - m)
-        _read_many(source, x.shape, m, high, rows, columns, kernel, stride, padding, dilation, bounds, left, apart)
+        _many_windows(source, x.shape, m, high, rows, columns, kernel, stride, padding, dilation, bounds, left, apart, False)
         for k in range(0, inner, DEPTH):
             multiply(left, k, apart, np.intp(1), high, right, k * lanes, lanes, inner * lanes, target, m * outputs, outputs, outputs, min(DEPTH, inner - k), k, edge)
 
@@ -170,7 +126,7 @@ def scatter(y, panels, kernel, stride, padding, dilation, x):
             copy_run(left, r * apart, source, (m + r) * outputs, outputs)
         for k in range(0, outputs, DEPTH):
             multiply(left, k, apart, np.intp(1), high, right, k * lanes, lanes, outputs * lanes, stamps, np.intp(0), line, inner, min(DEPTH, outputs - k), k, edge)
-        _add_many(target, x.shape, m, high, rows, columns, kernel, stride, padding, dilation, bounds, stamps, line)
+        _many_windows(target, x.shape, m, high, rows, columns, kernel, stride, padding, dilation, bounds, stamps, line, True)
 
 
 @jit
@@ -186,7 +142,7 @@ def correlate(x, y, kernel, stride, padding, dilation, add, w):
         zero_run(target, 0, w.size)
     for m in range(0, count * rows * columns, many):
         depth = min(many, count * rows * columns - m)
-        _read_many(source, x.shape, m, depth, rows, columns, kernel, stride, padding, dilation, bounds, left, apart)
+        _many_windows(source, x.shape, m, depth, rows, columns, kernel, stride, padding, dilation, bounds, left, apart, False)
         for r in range(depth):
             copy_run(right, r * aside, features, (m + r) * outputs, outputs)
         multiply(left, np.intp(0), np.intp(1), apart, inner, right, np.intp(0), aside, lanes, target, np.intp(0), outputs, outputs, depth, add + m, edge)
