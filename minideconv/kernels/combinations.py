@@ -33,6 +33,12 @@ def _count(k, combinations, outputs):
 
 
 @jit_inside
+def _extent(outputs, taps):
+    """How many entries the tiles of an axis take together: they overlap, one begins every two."""
+    return 2 * ((outputs + 1) // 2 - 1) + taps
+
+
+@jit_inside
 def _starts(combinations, count, rows, columns, length):
     """Where each block (k, l) of `parts` begins."""
     starts, start = np.empty((combinations, combinations), np.intp), 0
@@ -84,6 +90,7 @@ def _combine(entries, count, tall, wide, length, matrix, k, l, rows, columns, pa
             if matrix[k, a] * matrix[l, b] != 0:
                 starts[terms], signs[terms] = (a * wide + b) * length, matrix[k, a] * matrix[l, b]
                 terms += 1
+    # Not through _sum: handing it these arrays for every tile would take as long as the sums themselves.
     i0, i1, i2, i3 = starts[0], starts[1], starts[2], starts[3]
     s0, s1, s2, s3 = signs[0], signs[1], signs[2], signs[3]
     for n in range(count):
@@ -104,7 +111,7 @@ def _combine(entries, count, tall, wide, length, matrix, k, l, rows, columns, pa
 def tile_products(x, matrix, phases, padding, rows, columns, panels, out):
     combinations, taps = matrix.shape
     many, inner, lanes = panels.shape[1:]
-    tall, wide = 2 * ((rows + 1) // 2 - 1) + taps, 2 * ((columns + 1) // 2 - 1) + taps
+    tall, wide = _extent(rows, taps), _extent(columns, taps)
     entries = _entries(x, phases, padding, tall, wide)
     apart, width = inner + 16, out.shape[1]
     part = np.zeros((len(x) * ((rows + 1) // 2) * ((columns + 1) // 2) + ROWS) * apart, x.dtype)
@@ -125,7 +132,7 @@ def tile_transposed_products(x, x_matrix, phases, padding, y, y_matrix, add, out
     combinations, taps = x_matrix.shape
     inner, lanes = out.shape[1], PANEL_BYTES // out.itemsize
     tiles_v, tiles_h = (rows + 1) // 2, (columns + 1) // 2
-    tall, wide = 2 * (tiles_v - 1) + taps, 2 * (tiles_h - 1) + taps
+    tall, wide = _extent(rows, taps), _extent(columns, taps)
     entries = _entries(x, phases, padding, tall, wide)
     outputs = _entries(y, np.intp(1), (np.intp(0), np.intp(0)), 2 * tiles_v, 2 * tiles_h)
     apart, aside = -(-inner // ROWS) * ROWS + 16, -(-width // lanes) * lanes + 16
@@ -183,8 +190,8 @@ def untile(parts, matrix, phases, padding, rows, columns, x):
     count, height, width, channels = x.shape
     combinations, taps = matrix.shape
     run, piece = phases * phases * channels, phases * channels
-    tiles_v, tiles_h = (rows + 1) // 2, (columns + 1) // 2
-    tall, wide = 2 * (tiles_v - 1) + taps, 2 * (tiles_h - 1) + taps
+    tiles_h = (columns + 1) // 2
+    tall, wide = _extent(rows, taps), _extent(columns, taps)
     begins, target = _starts(combinations, count, rows, columns, run), x.reshape(-1)
     combined = np.empty(combinations * tiles_h * run, x.dtype)          # a row of entries: for each combination of columns, those of rows are added up
     starts, signs = np.empty(4, np.intp), np.empty(4, x.dtype)
