@@ -10,57 +10,79 @@ is linear in an image x (N, H, W, C), a kernel w (KH, KW, C, O) and a feature ma
 
 and each one's gradients are the other two, with the same arrays: the set is closed under differentiation. In particular
 <conv2d(x, w), y> == <x, conv_transpose2d(y, w)>: the transposed convolution is the adjoint, never the inverse.
-There is no kernel flip (this is cross-correlation, as in every deep-learning library). How the three are carried out is in lowering.py.
+There is no kernel flip (this is cross-correlation, as in every deep-learning library). How the three are carried out is in
+kernels/reference.py, to be read, and in kernels/fast/, to be quick.
 """
-from . import lowering, shapes
-from .tensor import as_tensor, primitive
+from . import kernels, shapes
+from .tensor import Tensor, as_tensor, primitive
 
 
 @primitive
 def conv(x, w, b=None, *, window):
     """dT/dy, plus a bias b (O,): (N, H, W, C), (KH, KW, C, O) -> (N, OH, OW, O)."""
-    y = lowering.gather(x.data, w.data, window, None if b is None else b.data)
-    return y, lambda g: conv_transpose(g, w, window=window), lambda g: conv_kernel(x, g, window=window), lambda g: g.sum((0, 1, 2))
+    y = kernels.active().gather(x.array, w.array, window, None if b is None else b.array)
+    return (y,
+            lambda g: conv_transpose(g, w, window=window),
+            lambda g: conv_kernel(x, g, window=window),
+            lambda g: g.sum((0, 1, 2)))
 
 
 @primitive
 def conv_transpose(y, w, b=None, *, window):
     """dT/dx, plus a bias b (C,): (N, OH, OW, O), (KH, KW, C, O) -> (N, H, W, C)."""
-    x = lowering.scatter(y.data, w.data, window, None if b is None else b.data)
-    return x, lambda g: conv(g, w, window=window), lambda g: conv_kernel(g, y, window=window), lambda g: g.sum((0, 1, 2))
+    x = kernels.active().scatter(y.array, w.array, window, None if b is None else b.array)
+    return (x,
+            lambda g: conv(g, w, window=window),
+            lambda g: conv_kernel(g, y, window=window),
+            lambda g: g.sum((0, 1, 2)))
 
 
 @primitive
 def conv_kernel(x, y, *, window):
     """dT/dw: (N, H, W, C), (N, OH, OW, O) -> (KH, KW, C, O)."""
-    return lowering.correlate(x.data, y.data, window), lambda g: conv_transpose(y, g, window=window), lambda g: conv(x, g, window=window)
+    return (kernels.active().correlate(x.array, y.array, window),
+            lambda g: conv_transpose(y, g, window=window),
+            lambda g: conv(x, g, window=window))
 
 
-def _check_groups(groups):
+def _check_images(name, x, layout="(N, H, W, C)"):
+    """ValueError unless x has four axes, all but the first with something on them."""
+    if x.ndim != 4:
+        raise ValueError(f"{name} must be {layout}: 4 axes; got shape {x.shape}")
+    if 0 in x.shape[1:]:
+        raise ValueError(f"{name} must be {layout} with at least one entry along every axis but N; got shape {x.shape}")
+
+
+def _check_groups(groups, **channels):
     if isinstance(groups, bool) or not hasattr(groups, "__index__"):
         raise TypeError(f"groups must be an integer; got {groups!r}")
+    if groups < 1 or any(count % groups for count in channels.values()):
+        counts = " and ".join(f"{name} = {count}" for name, count in channels.items())
+        raise ValueError(f"groups must be at least 1 and divide {counts}; got {groups}")
 
 
-def _checked(x, weight, bias, groups, inside, outside):
-    """The arguments as Tensors, or the error that says what does not fit. inside, outside: the kernel's axis of x's channels and of the result's."""
+def _channels_first(x, channels) -> str:
+    """A hint where x looks like images with their channels on axis 1; nothing where height merely equals the channel count."""
+    if x.shape[1] == channels and (x.shape[2] == x.shape[3] or min(x.shape[2:]) > channels):
+        return f"; axis 1 has {channels}: channels come last here, use x.transpose(0, 2, 3, 1)"
+    return ""
+
+
+def _checked(x, weight, bias, groups, transposed):
+    """The arguments as Tensors, or the error that says what does not fit."""
     x = as_tensor(x)
     weight = as_tensor(weight, x)
-    _check_groups(groups)
-    if x.ndim != 4:
-        raise ValueError(f"x must be images (N, H, W, C): 4 axes; got shape {x.shape}")
-    if weight.ndim != 4:
-        raise ValueError(f"weight must be (KH, KW, C, O): 4 axes; got shape {weight.shape}")
-    if x.dtype != weight.dtype:
-        raise TypeError(f"x and weight must have one dtype; got {x.dtype} and {weight.dtype}")
-    if x.dtype.kind != "f":
-        raise TypeError(f"x and weight must be float32 or float64; got {x.dtype}")
-    if groups < 1 or weight.shape[3] % groups:
-        raise ValueError(f"groups must be at least 1 and divide the kernel's O = {weight.shape[3]}; got {groups}")
-    channels = weight.shape[inside] * (groups if inside == 2 else 1)
+    _check_images("x", x)
+    if weight.ndim != 4 or 0 in weight.shape:
+        raise ValueError(f"weight must be (KH, KW, C, O): 4 axes with at least one entry along each; got shape {weight.shape}")
+    if x.dtype != weight.dtype or x.dtype.kind != "f":
+        raise TypeError(f"x and weight must have one dtype, float32 or float64; got {x.dtype} and {weight.dtype}")
+    _check_groups(groups, O=weight.shape[3])
+    sides = weight.shape[2] * groups, weight.shape[3]           # channels of the image, channels of the features
+    channels, outputs = sides[::-1] if transposed else sides
     if x.shape[3] != channels:
-        hint = f"; axis 1 has {channels}: channels come last here, use x.transpose(0, 2, 3, 1)" if x.shape[1] == channels else ""
-        raise ValueError(f"x must be (N, H, W, {channels}) for a weight of {weight.shape} (KH, KW, C, O) and groups={groups}; got {x.shape}{hint}")
-    outputs = weight.shape[outside] * (groups if outside == 2 else 1)
+        raise ValueError(f"x must be (N, H, W, {channels}) for a weight of {weight.shape} (KH, KW, C, O) and groups={groups}; "
+                         f"got {x.shape}{_channels_first(x, channels)}")
     if bias is not None:
         bias = as_tensor(bias, x)
         if bias.dtype != x.dtype:
@@ -70,43 +92,47 @@ def _checked(x, weight, bias, groups, inside, outside):
     return x, weight, bias
 
 
-def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+def conv2d(x, weight, bias=None, stride=1, padding=0, *, dilation=1, groups=1) -> Tensor:
     """Convolution (cross-correlation): y[n,i,j,o] = bias[o] + sum over u,v,c of x[n, s*i+d*u-p, s*j+d*v-p, c] * weight[u,v,c,o].
 
-    x (N, H, W, C), weight (KH, KW, C/groups, O), bias (O,), all of one float dtype -> (N, OH, OW, O), OH = floor((H + pads - d*(KH-1) - 1) / s) + 1.
-    stride, dilation: integer or (vertical, horizontal). padding: 0, (h, w), ((top, bottom), (left, right)), "valid" or "same"
-    (TensorFlow's: ceil(size / stride) out, the odd pixel after). Raises ValueError for shapes that do not fit, TypeError for types.
+    x (N, H, W, C), weight (KH, KW, C/groups, O), bias (O,), all of one float dtype -> (N, OH, OW, O), where
+    OH = floor((H + pads - d*(KH-1) - 1) / s) + 1. stride, dilation: integer or (vertical, horizontal). padding: 0, (h, w),
+    ((top, bottom), (left, right)), "valid" or "same" (TensorFlow's: ceil(size / stride) out, the odd pixel after).
+    Raises ValueError for shapes that do not fit, TypeError for types.
     """
-    x, weight, bias = _checked(x, weight, bias, groups, inside=2, outside=3)
+    x, weight, bias = _checked(x, weight, bias, groups, transposed=False)
     window = shapes.conv_window(x.shape[1:3], weight.shape[:2], stride, padding, dilation, groups)
     return conv(x, weight, bias, window=window)
 
 
-def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0, dilation=1, groups=1, output_size=None):
+def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, *, output_padding=0, dilation=1, groups=1, output_size=None) -> Tensor:
     """Transposed convolution: every feature stamps the kernel, `stride` pixels apart; overlaps add up; `padding` crops the result.
 
     x (N, OH, OW, O), weight (KH, KW, C/groups, O) -> (N, H, W, C): maps O -> C with the array that conv2d maps C -> O with.
-    H = s*(OH-1) + d*(KH-1) + 1 - pads + output_padding. output_padding adds rows *after*, and they are computed, not zero; it must be below
-    max(stride, dilation). output_size (H, W) names the size instead. padding "same": H = OH * stride. bias (C,) is added everywhere.
-    It is the gradient of conv2d for its image, and its adjoint. Raises ValueError for shapes that do not fit, TypeError for types.
+    H = s*(OH-1) + d*(KH-1) + 1 - pads + output_padding. output_padding adds rows *after*, and they are computed, not zero;
+    it must be below max(stride, dilation). output_size (H, W) names the size instead. padding "same": H = OH * stride.
+    bias (C,) is added everywhere. It is the gradient of conv2d for its image, and its adjoint.
+    Raises ValueError for shapes that do not fit, TypeError for types.
     """
-    x, weight, bias = _checked(x, weight, bias, groups, inside=3, outside=2)
-    window = shapes.transposed_window(x.shape[1:3], weight.shape[:2], stride, padding, output_padding, dilation, output_size, groups)
+    x, weight, bias = _checked(x, weight, bias, groups, transposed=True)
+    window = shapes.transposed_window(x.shape[1:3], weight.shape[:2], stride, padding, output_padding=output_padding,
+                                      dilation=dilation, output_size=output_size, groups=groups)
     return conv_transpose(x, weight, bias, window=window)
 
 
-def conv_kernel_grad(x, y, kernel_size, stride=1, padding=0, dilation=1, groups=1):
+def conv_kernel_grad(x, y, kernel_size, stride=1, padding=0, *, dilation=1, groups=1) -> Tensor:
     """The gradient of <conv2d(x, w), y> for w: images x (N, H, W, C), features y (N, OH, OW, O) -> (KH, KW, C/groups, O)."""
     x = as_tensor(x)
     y = as_tensor(y, x)
-    _check_groups(groups)
     if x.dtype != y.dtype or x.dtype.kind != "f":
         raise TypeError(f"x and y must have one dtype, float32 or float64; got {x.dtype} and {y.dtype}")
     if x.ndim != 4 or y.ndim != 4 or len(x) != len(y):
         raise ValueError(f"x (N, H, W, C) and y (N, OH, OW, O) must have 4 axes and one N; got {x.shape} and {y.shape}")
-    if groups < 1 or x.shape[3] % groups or y.shape[3] % groups:
-        raise ValueError(f"groups must divide both C = {x.shape[3]} and O = {y.shape[3]}; got {groups}")
-    window = shapes.conv_window(x.shape[1:3], shapes.pair(kernel_size, "kernel_size"), stride, padding, dilation, groups)
+    _check_images("x", x)
+    _check_images("y", y, "(N, OH, OW, O)")
+    _check_groups(groups, C=x.shape[3], O=y.shape[3])
+    kernel = shapes.pair(kernel_size, "kernel_size")
+    window = shapes.conv_window(x.shape[1:3], kernel, stride, padding, dilation, groups)
     if y.shape[1:3] != window.features:
         raise ValueError(f"y must have {window.features} windows for x of {x.shape}; got shape {y.shape}")
     return conv_kernel(x, y, window=window)
@@ -116,33 +142,34 @@ def conv_kernel_grad(x, y, kernel_size, stride=1, padding=0, dilation=1, groups=
 
 @primitive
 def _im2col(x, *, window):
-    n, channels = x.shape[0], x.shape[3]
-    cols = lowering.im2col(x.data, window).reshape(n, *window.features, window.kernel[0] * window.kernel[1] * channels)
-    return cols, lambda g: _col2im(g, window=window)
+    cols = kernels.active().im2col(x.array, window)                         # (N, OH, OW, KH, KW, C)
+    return cols.reshape(*cols.shape[:3], -1), lambda g: _col2im(g, window=window)
 
 
 @primitive
 def _col2im(cols, *, window):
-    return lowering.col2im(cols.data, window), lambda g: _im2col(g, window=window)
+    taps = cols.array.reshape(*cols.shape[:3], *window.kernel, cols.shape[3] // (window.kernel[0] * window.kernel[1]))
+    return kernels.active().col2im(taps, window), lambda g: _im2col(g, window=window)
 
 
-def im2col(x, kernel_size, stride=1, padding=0, dilation=1):
+def im2col(x, kernel_size, stride=1, padding=0, dilation=1) -> Tensor:
     """Every window of x (N, H, W, C) laid out as a row: (N, OH, OW, KH*KW*C), channel fastest, zeros where padding lies.
 
     conv2d(x, w) is im2col(x) @ w.reshape(KH*KW*C, O).
     """
     x = as_tensor(x)
-    if x.ndim != 4:
-        raise ValueError(f"x must be images (N, H, W, C): 4 axes; got shape {x.shape}")
-    return _im2col(x, window=shapes.conv_window(x.shape[1:3], shapes.pair(kernel_size, "kernel_size"), stride, padding, dilation))
+    _check_images("x", x)
+    kernel = shapes.pair(kernel_size, "kernel_size")
+    return _im2col(x, window=shapes.conv_window(x.shape[1:3], kernel, stride, padding, dilation))
 
 
-def col2im(cols, output_size, kernel_size, stride=1, padding=0, dilation=1):
+def col2im(cols, output_size, kernel_size, stride=1, padding=0, dilation=1) -> Tensor:
     """The transpose of im2col: (N, OH, OW, KH*KW*C) -> (N, H, W, C), (H, W) = output_size; what lies on one pixel adds up."""
     cols = as_tensor(cols)
     kernel = shapes.pair(kernel_size, "kernel_size")
-    if cols.ndim != 4 or cols.shape[3] % (kernel[0] * kernel[1]):
-        raise ValueError(f"cols must be (N, OH, OW, KH*KW*C) with KH*KW = {kernel[0] * kernel[1]}; got shape {cols.shape}")
+    if cols.ndim != 4 or 0 in cols.shape[1:] or cols.shape[3] % (kernel[0] * kernel[1]):
+        raise ValueError(f"cols must be (N, OH, OW, KH*KW*C) with KH*KW = {kernel[0] * kernel[1]} and none of the last three 0; "
+                         f"got shape {cols.shape}")
     window = shapes.conv_window(shapes.pair(output_size, "output_size"), kernel, stride, padding, dilation)
     if cols.shape[1:3] != window.features:
         raise ValueError(f"cols must have {window.features} windows for output_size {window.image}; got shape {cols.shape}")

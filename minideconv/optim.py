@@ -4,7 +4,8 @@ Parameters whose .grad is None are left alone. weight_decay is L2, added to the 
 """
 import numpy as np
 
-from . import kernels, parallel
+from . import kernels
+from .kernels.reference import AdamStep
 from .tensor import Tensor
 
 
@@ -45,7 +46,8 @@ class Optimizer:
                 raise ValueError(f"a gradient of {p.grad.dtype} {p.grad.shape} does not fit its parameter of {p.dtype} {p.shape}")
         self.steps += 1
         for p, state in moved:
-            p.data = kernels.plain(p.data)
+            if not (p.array.flags.c_contiguous and p.array.flags.writeable):
+                p.data = np.array(p.array, order="C")
             self._update(p.data, p.grad, state)
 
     def state_dict(self) -> dict:
@@ -110,8 +112,6 @@ class Adam(Optimizer):
         super().__init__(params, lr, weight_decay)
 
     def _update(self, p, g, state):
-        beta1, beta2 = self.betas
-        scalars = self.lr, beta1, beta2, self.eps, self.weight_decay, 1 - beta1 ** self.steps, 1 - beta2 ** self.steps
-        adam = kernels.active().adam
-        flat = [a.reshape(-1) for a in (p, kernels.plain(g), state["mean"], state["square"])]
-        parallel.over_rows(lambda p, g, m, v: adam(p, g, m, v, *map(float, scalars)), *flat)
+        (beta1, beta2), steps = self.betas, self.steps
+        step = AdamStep(self.lr, beta1, beta2, self.eps, self.weight_decay, 1 - beta1 ** steps, 1 - beta2 ** steps)
+        kernels.active().adam(p, g, state["mean"], state["square"], step)

@@ -1,22 +1,20 @@
-"""The one thread pool, and the one place that touches BLAS settings.
+"""The one thread pool, and how work is cut for it.
 
 Work is split into chunks whose sizes depend on shapes alone, never on the number of threads, and every chunk writes its own part of
 the result; so results are bit-identical for any number of threads. NumPy and Numba (nogil) both let go of the interpreter lock
 while they compute, so plain Python threads keep every core busy.
 
-Two pools fight: BLAS's idle workers spin on the core that ours need, which costs milliseconds at every switch. So BLAS gets one thread
-while ours run, and its former setting back when they are done.
+BLAS gets one thread while ours run, see machine.py.
 """
-import ctypes
 import itertools
 import os
-import platform
-import sys
 import threading
 from queue import SimpleQueue
 from typing import NamedTuple
 
 import numpy as np
+
+from .machine import OneBlasThread, available_threads
 
 SUM_BYTES = 1 << 22                     # what the shares of a sum may take together, once there are four
 
@@ -24,11 +22,6 @@ _lock = threading.RLock()
 _thread = threading.local()             # .inside: this thread is at work for the pool; .buffers: its scratch memory
 _jobs, _helpers = SimpleQueue(), 0      # what the pool's threads wait for, and how many they are
 _threads = None
-
-
-def available_threads() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def num_threads() -> int:
@@ -78,40 +71,10 @@ def _after_fork() -> None:
     """A forked child has none of its parent's threads: let it make its own pool."""
     global _jobs, _helpers, _lock
     _jobs, _helpers, _lock = SimpleQueue(), 0, threading.RLock()
-    _blas.lock, _blas.users = threading.Lock(), 0
+    one_blas_thread.after_fork()
 
 
-class _OneBlasThread:
-    """While any thread is inside, BLAS computes with one thread; the last one out gives it its setting back."""
-
-    def __init__(self):
-        self.lock, self.users, self.libraries, self.former = threading.Lock(), 0, None, []
-
-    def __enter__(self):
-        with self.lock:
-            if self.libraries is None:
-                from threadpoolctl import ThreadpoolController
-                self.libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-                _keep_memory()
-            if self.users == 0:
-                self.former = [library.num_threads for library in self.libraries]
-                self._set([1] * len(self.former))
-            self.users += 1
-
-    def __exit__(self, *error):
-        with self.lock:
-            self.users -= 1
-            if self.users == 0:
-                self._set(self.former)
-
-    def _set(self, threads):
-        for library, count in zip(self.libraries, threads):
-            # threadpoolctl lets only the first thread that ever set OpenBLAS's limit change it; here our lock keeps order.
-            getattr(library, "clear_controlling_thread", lambda force: None)(force=True)
-            library.set_num_threads(count)
-
-
-_blas = _OneBlasThread()
+one_blas_thread = OneBlasThread()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
@@ -138,7 +101,7 @@ def run(task, count: int) -> None:
             if next(dones) == count:
                 all_done.release()
 
-    with _blas:
+    with one_blas_thread:
         all_done.acquire()
         helpers = min(num_threads(), count) - 1
         if helpers > 0:
@@ -213,81 +176,3 @@ def scratch(name: str, shape: tuple, dtype) -> np.ndarray:
         buffer = buffers[name] = np.empty(nbytes + 64, np.uint8)
         buffer = buffers[name] = buffer[-buffer.ctypes.data % 64:][:nbytes]         # a cache line's start
     return buffer[:nbytes].view(dtype).reshape(shape)
-
-
-def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """np.matmul with large 2-D products split over the rows (or, where these are few, the columns) of the result."""
-    if a.ndim != 2 or b.ndim != 2 or a.dtype != b.dtype or a.shape[1] != b.shape[0] or a.shape[0] * b.shape[1] * max(a.shape[1], 8) < 1 << 20:
-        with _blas:
-            return np.matmul(a, b)
-    rows, columns = a.shape[0], b.shape[1]
-    out = np.empty((rows, columns), a.dtype)
-    if a.shape[1] == 1:         # an outer product has nothing to add up, and BLAS only makes it slower
-        parts = spans(rows, -(-rows // 4))
-        run(lambda i: np.multiply(a[parts[i]], b, out=out[parts[i]]), len(parts))
-    elif rows >= columns:
-        parts = spans(rows, max(64, -(-rows // 8)))
-        run(lambda i: np.matmul(a[parts[i]], b, out=out[parts[i]]), len(parts))
-    else:
-        parts = spans(columns, max(64, -(-columns // 8)))
-        run(lambda i: np.matmul(a, b[:, parts[i]], out=out[:, parts[i]]), len(parts))
-    return out
-
-
-def sum(array: np.ndarray, axes: tuple, keepdims: bool) -> np.ndarray:
-    """array.sum(axes), a large sum over all but the last axis in parts (their sums are then added in their order)."""
-    if axes != tuple(range(array.ndim - 1)) or array.size < 1 << 18 or not array.flags.c_contiguous:
-        return array.sum(axis=axes, keepdims=keepdims)
-    rows = array.reshape(-1, array.shape[-1])
-    parts = spans(len(rows), max(1, (1 << 16) // rows.shape[1]))
-    shares = np.empty((len(parts), rows.shape[1]), array.dtype)
-    ones = np.ones(len(rows), array.dtype)
-    run(lambda i: np.matmul(ones[parts[i]], rows[parts[i]], out=shares[i]), len(parts))         # BLAS adds rows faster than NumPy does
-    total = shares.sum(axis=0)
-    return total.reshape((1,) * (array.ndim - 1) + total.shape) if keepdims else total
-
-
-def _keep_memory() -> None:
-    """Have the C library keep freed memory for this process instead of handing it back page by page (glibc; elsewhere nothing happens).
-
-    A training step frees and takes again every array of the last one; mapped and faulted in anew each time they cost 15 to 20 % of it.
-    What the user has set in the environment (MALLOC_...) stays as it is.
-    """
-    if not sys.platform.startswith("linux") or any(name.startswith("MALLOC_") for name in os.environ):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        for option, value in ((-1, 1 << 30), (-3, 1 << 30)):        # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
-            mallopt(option, value)
-
-
-def processor() -> str:
-    """The processor's name."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def _has_avx512() -> bool:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return " avx512f " in file.read()
-    except OSError:
-        return False
-
-
-def blas_report() -> list[str]:
-    """A line for each BLAS in this process, with the kernel it chose, and one more where this processor could do better."""
-    from threadpoolctl import threadpool_info
-    lines = []
-    for library in threadpool_info():
-        if library["user_api"] != "blas":
-            continue
-        kernel = library.get("architecture", "unknown")
-        lines.append(f"BLAS: {library['internal_api']} {library['version']}, kernel {kernel}")
-        if library["internal_api"] == "openblas" and kernel in ("Haswell", "Zen") and _has_avx512():
-            lines.append("      this processor has AVX-512, which that kernel leaves unused: set OPENBLAS_CORETYPE=SkylakeX before Python starts "
-                         "(Linear layers up to twice as fast; convolutions have products of their own)")
-    return lines

@@ -4,63 +4,60 @@ Notation: images (N, H, W, C); windows of (KH, KW) pixels, `stride` apart (the k
 """
 import numpy as np
 
-from . import kernels, parallel, shapes
+from . import kernels, shapes
 from .conv import im2col
 from .ops import broadcast_to, matmul, reshape, transpose
-from .tensor import Tensor, as_tensor, primitive
+from .tensor import Tensor, as_floating, as_tensor, primitive
 
 
-def _images(x) -> Tensor:
-    x = as_tensor(x)
+def _images(x, fractions=False) -> Tensor:
+    x = as_floating(x) if fractions else as_tensor(x)
     if x.ndim != 4:
         raise ValueError(f"x must be images (N, H, W, C): 4 axes; got shape {x.shape}")
     return x
 
 
-def _pool_window(size, kernel_size, stride, padding) -> shapes.Window:
+def _pool_window(size, kernel_size, stride, padding) -> tuple[shapes.Window, tuple]:
+    """The window of a pool, and its padding as ((top, bottom), (left, right))."""
     kernel = shapes.pair(kernel_size, "kernel_size")
-    pads = shapes.pair(padding, "padding", least=0)
-    if any(2 * p > k for p, k in zip(pads, kernel)):
+    stride = shapes.pair(kernel if stride is None else stride, "stride")
+    pads = shapes.padding_pairs(padding, size, kernel, stride, (1, 1))
+    if any(2 * p > k for pair, k in zip(pads, kernel, strict=True) for p in pair):
         raise ValueError(f"padding must be at most half of kernel_size {kernel}, so that every window holds a pixel; got {padding!r}")
-    return shapes.conv_window(size, kernel, kernel if stride is None else stride, pads, 1)
+    return shapes.conv_window(size, kernel, stride, pads, 1), pads
 
 
 @primitive
 def take_pixels(x, *, switches):
     """y[n, i, j, c] = pixel switches[n, i, j, c] (= h * W + w) of plane (n, c)."""
-    y = np.empty(switches.shape, x.dtype)
-    parallel.over_rows(kernels.active().take_pixels, kernels.plain(x.data), switches, y)
-    return y, lambda g: put_pixels(g, switches=switches, size=x.shape[1:3])
+    return kernels.active().take_pixels(x.array, switches), lambda g: put_pixels(g, switches=switches, size=x.shape[1:3])
 
 
 @primitive
 def put_pixels(y, *, switches, size):
     """The transpose of take_pixels: each y goes back to its pixel of an image of `size`; zero elsewhere."""
-    x = np.empty((len(y), *size, y.shape[3]), y.dtype)
-    parallel.over_rows(kernels.active().put_pixels, kernels.plain(y.data), switches, x)
-    return x, lambda g: take_pixels(g, switches=switches)
+    return kernels.active().put_pixels(y.array, switches, size), lambda g: take_pixels(g, switches=switches)
 
 
-def max_pool2d(x, kernel_size, stride=None, padding=0, return_indices=False):
-    """The largest pixel of every window, (N, H, W, C) -> (N, OH, OW, C). Padding is minus infinity.
+def max_pool2d(x, kernel_size, stride=None, padding=0, return_indices=False) -> Tensor | tuple[Tensor, np.ndarray]:
+    """The largest pixel of every window, (N, H, W, C) -> (N, OH, OW, C). Padding, spelled as in conv2d, is minus infinity.
 
     return_indices: also give the switches, an int64 array of the output's shape: each the flat index h * W + w of the pixel in its input
     plane (the first of equals), which max_unpool2d takes. The gradient goes to that pixel. Raises ValueError for sizes that do not fit.
     """
     x = _images(x)
-    window = _pool_window(x.shape[1:3], kernel_size, stride, padding)
-    switches = np.empty((len(x), *window.features, x.shape[3]), np.int64)
-    parallel.over_rows(lambda part, out: kernels.active().max_switches(part, window.kernel, window.stride, window.padding, out),
-                       kernels.plain(x.data), switches)
+    window, _ = _pool_window(x.shape[1:3], kernel_size, stride, padding)
+    switches = kernels.active().max_switches(x.array, window)
     y = take_pixels(x, switches=switches)
     return (y, switches.copy()) if return_indices else y
 
 
-def max_unpool2d(x, indices, kernel_size, stride=None, padding=0, output_size=None):
+def max_unpool2d(x, indices, kernel_size, stride=None, padding=0, output_size=None) -> Tensor:
     """Puts each value back where max_pool2d took it from, zeros elsewhere (Zeiler and Fergus 2013): (N, OH, OW, C) -> (N, H, W, C).
 
-    indices: integers of x's shape, h * W + w as max_pool2d gives them. output_size (H, W): the image that was pooled; without it
-    (OH - 1) * stride + kernel - 2 * padding. Where windows overlapped and two values share a pixel they add up: the transpose of taking.
+    indices: integers of x's shape, h * W + w as max_pool2d gives them. output_size (H, W): the image that was pooled; without
+    it (OH - 1) * stride + kernel - pads ("same": OH * stride). Where windows overlapped and two values share a pixel they add
+    up: the transpose of taking.
     Raises ValueError for shapes that do not fit or indices outside the image.
     """
     x = _images(x)
@@ -70,23 +67,25 @@ def max_unpool2d(x, indices, kernel_size, stride=None, padding=0, output_size=No
     if indices.shape != x.shape:
         raise ValueError(f"indices must have x's shape {x.shape}; got {indices.shape}")
     kernel = shapes.pair(kernel_size, "kernel_size")
-    stride = shapes.pair(kernel if stride is None else stride, "stride")
-    pads = shapes.pair(padding, "padding", least=0)
-    size = shapes.pair(output_size, "output_size") if output_size is not None else tuple(
-        shapes.transposed_size(o, k, s, p, p) for o, k, s, p in zip(x.shape[1:3], kernel, stride, pads))
+    stride = kernel if stride is None else stride
+    if output_size is None:
+        size = shapes.transposed_window(x.shape[1:3], kernel, stride, padding, output_padding=0, dilation=1).image
+    else:
+        size = shapes.pair(output_size, "output_size")
     if indices.size and not 0 <= indices.min() <= indices.max() < size[0] * size[1]:
         raise ValueError(f"indices must lie in [0, {size[0] * size[1]}) for an image of {size}; got {indices.min()} to {indices.max()}")
     return put_pixels(x, switches=np.array(indices, np.int64, order="C"), size=size)
 
 
-def avg_pool2d(x, kernel_size, stride=None, padding=0, count_include_pad=True):
+def avg_pool2d(x, kernel_size, stride=None, padding=0, count_include_pad=True) -> Tensor:
     """The average of every window, (N, H, W, C) -> (N, OH, OW, C). Padding pixels are zeros, counted unless count_include_pad=False."""
-    x = _images(x)
-    window = _pool_window(x.shape[1:3], kernel_size, stride, padding)
+    x = _images(x, fractions=True)
+    window, pads = _pool_window(x.shape[1:3], kernel_size, stride, padding)
     taps = window.kernel[0] * window.kernel[1]
 
     def sums(images):
-        return reshape(im2col(images, kernel_size, window.stride, window.padding), len(images), *window.features, taps, images.shape[3]).sum(axis=3)
+        cols = im2col(images, kernel_size, window.stride, pads)
+        return reshape(cols, len(images), *window.features, taps, images.shape[3]).sum(axis=3)
     if count_include_pad:
         return sums(x) / taps
     return sums(x) / sums(np.ones((1, *x.shape[1:3], 1), x.dtype)).data
@@ -98,12 +97,12 @@ def _interpolation(size: int, factor: int) -> np.ndarray:
     return np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(size)))
 
 
-def upsample(x, scale_factor, mode="nearest"):
+def upsample(x, scale_factor, mode="nearest") -> Tensor:
     """x enlarged by whole factors, (N, H, W, C) -> (N, H*fh, W*fw, C). scale_factor: integer or (fh, fw).
 
     mode "nearest" repeats pixels; "bilinear" interpolates between their centres (half-pixel centres, align_corners=False).
     """
-    x = _images(x)
+    x = _images(x, fractions=mode == "bilinear")
     fh, fw = shapes.pair(scale_factor, "scale_factor")
     n, h, w, c = x.shape
     if mode == "nearest":
@@ -114,7 +113,7 @@ def upsample(x, scale_factor, mode="nearest"):
     return reshape(matmul(_interpolation(w, fw).astype(x.dtype), tall), n, h * fh, w * fw, c)
 
 
-def pixel_shuffle(x, r):
+def pixel_shuffle(x, r) -> Tensor:
     """Channels to resolution (Shi et al. 2016): (N, H, W, C*r*r) -> (N, H*r, W*r, C); channel c*r*r + i*r + j becomes pixel (i, j) of c."""
     x = _images(x)
     if isinstance(r, (tuple, list)):

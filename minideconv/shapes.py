@@ -32,7 +32,7 @@ def conv_size(size: int, kernel: int, stride: int, before: int, after: int, dila
 
 def transposed_size(size: int, kernel: int, stride: int, before: int, after: int, dilation: int = 1, extra: int = 0) -> int:
     """The image that `size` stamps cover after the crop: the smallest that conv_size maps to `size`, and `extra` pixels."""
-    return (size - 1) * stride + span(kernel, dilation) - before - after + extra
+    return (size - 1) * stride + dilation * (kernel - 1) + 1 - before - after + extra
 
 
 def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> Pair:
@@ -78,7 +78,7 @@ def padding_pairs(padding, size: Pair, kernel: Pair, stride: Pair, dilation: Pai
         if padding == "valid":
             return (0, 0), (0, 0)
         if padding == "same":
-            return tuple(same_padding(*axis) for axis in zip(size, kernel, stride, dilation))
+            return tuple(same_padding(*axis) for axis in zip(size, kernel, stride, dilation, strict=True))
         raise ValueError(f"padding must be an integer, (h, w), ((top, bottom), (left, right)), 'same' or 'valid'; got {padding!r}")
     if isinstance(padding, (tuple, list)) and len(padding) == 2 and any(isinstance(p, (tuple, list)) for p in padding):
         return tuple(pair(p if isinstance(p, (tuple, list)) else (p, p), "padding", least=0) for p in padding)
@@ -90,12 +90,36 @@ def conv_window(image: Pair, kernel: Pair, stride, padding, dilation, groups: in
     """The window of a convolution of an image of (H, W); ValueError where not even one window fits."""
     stride, dilation = pair(stride, "stride"), pair(dilation, "dilation")
     pads = padding_pairs(padding, image, kernel, stride, dilation)
-    features = tuple(conv_size(size, k, s, *p, d) for size, k, s, p, d in zip(image, kernel, stride, pads, dilation))
+    features = tuple(conv_size(size, k, s, *p, d) for size, k, s, p, d in zip(image, kernel, stride, pads, dilation, strict=True))
     if min(features) < 1:
-        spans = tuple(span(k, d) for k, d in zip(kernel, dilation))
+        spans = tuple(span(k, d) for k, d in zip(kernel, dilation, strict=True))
         raise ValueError(f"kernel of {spans[0]}x{spans[1]} pixels (kernel {kernel}, dilation {dilation}) does not fit into an image "
                          f"of {image[0]}x{image[1]} with padding {pads}")
     return Window(kernel, stride, (pads[0][0], pads[1][0]), dilation, image, features, groups)
+
+
+def _same_image(features: Pair, stride: Pair, wanted) -> Pair:
+    """The image of a transposed convolution with padding="same": features * stride pixels, or `wanted` where that has as many windows."""
+    image = wanted or (features[0] * stride[0], features[1] * stride[1])
+    windows = tuple(-(-size // s) for size, s in zip(image, stride, strict=True))
+    if windows != tuple(features):
+        raise ValueError(f"output_size {image} with padding='same' and stride {stride} has {windows} windows, but the input has {tuple(features)}")
+    return image
+
+
+def _extra(extra: Pair, wanted, least: Pair, most: Pair) -> Pair:
+    """How many rows and columns come after the `least` image: output_padding, or what output_size asks for; each below `most`."""
+    if wanted is not None:
+        needed = (wanted[0] - least[0], wanted[1] - least[1])
+        if extra not in ((0, 0), needed):
+            raise ValueError(f"output_size {wanted} asks for output_padding {needed}, but output_padding is {extra}: give one of them")
+        extra = needed
+    for axis in (0, 1):
+        if not 0 <= extra[axis] < most[axis]:
+            legal = f"{least[axis]} to {least[axis] + most[axis] - 1}"
+            raise ValueError(f"output_padding must be at least 0 and below max(stride, dilation) = {most[axis]}; got {extra[axis]} on axis "
+                             f"{'HW'[axis]} (legal output sizes there: {legal})")
+    return extra
 
 
 def transposed_window(features: Pair, kernel: Pair, stride, padding, output_padding, dilation, output_size=None, groups: int = 1) -> Window:
@@ -108,28 +132,16 @@ def transposed_window(features: Pair, kernel: Pair, stride, padding, output_padd
     extra = pair(output_padding, "output_padding", least=0)
     wanted = None if output_size is None else pair(output_size, "output_size")
     if padding == "same":
-        image = wanted or tuple(f * s for f, s in zip(features, stride))
         if extra != (0, 0):
             raise ValueError(f"padding='same' settles the size, so output_padding must be 0; got {output_padding!r}. Use output_size")
-        if tuple(-(-size // s) for size, s in zip(image, stride)) != tuple(features):
-            raise ValueError(f"output_size {image} with padding='same' and stride {stride} has {tuple(-(-size // s) for size, s in zip(image, stride))} "
-                             f"windows, but the input has {tuple(features)}")
+        image = _same_image(features, stride, wanted)
         pads = padding_pairs("same", image, kernel, stride, dilation)
-        return Window(kernel, stride, (pads[0][0], pads[1][0]), dilation, image, tuple(features), groups)
-    pads = padding_pairs(padding, (0, 0), kernel, stride, dilation)
-    axes = tuple(zip(features, kernel, stride, pads, dilation))
-    least = tuple(transposed_size(f, k, s, *p, d) for f, k, s, p, d in axes)
-    if wanted is not None:
-        needed = (wanted[0] - least[0], wanted[1] - least[1])
-        if extra != (0, 0) and extra != needed:
-            raise ValueError(f"output_size {wanted} asks for output_padding {needed}, but output_padding is {extra}: give one of them")
-        extra = needed
-    for axis, (e, s, d) in enumerate(zip(extra, stride, dilation)):
-        if not 0 <= e < max(s, d):
-            legal = f"{least[axis]} to {least[axis] + max(s, d) - 1}"
-            raise ValueError(f"output_padding must be at least 0 and below max(stride, dilation) = {max(s, d)}; got {e} on axis {'HW'[axis]} "
-                             f"(legal output sizes there: {legal})")
-    image = (least[0] + extra[0], least[1] + extra[1])
+    else:
+        pads = padding_pairs(padding, (0, 0), kernel, stride, dilation)
+        axes = zip(features, kernel, stride, pads, dilation, strict=True)
+        least = tuple(transposed_size(f, k, s, *p, d) for f, k, s, p, d in axes)
+        extra = _extra(extra, wanted, least, (max(stride[0], dilation[0]), max(stride[1], dilation[1])))
+        image = (least[0] + extra[0], least[1] + extra[1])
     if min(image) < 1:
         raise ValueError(f"padding {pads} crops the output away: {features} features with kernel {kernel} and stride {stride} leave {image}")
     return Window(kernel, stride, (pads[0][0], pads[1][0]), dilation, image, tuple(features), groups)

@@ -7,13 +7,9 @@ vectors of 64 bytes as long as they fit, then number by number. Callers see to i
 import functools
 
 import llvmlite.ir as ir
-from numba import config, njit, types
+from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
-
-# NumPy's way with x / 0 (infinity, not an exception): a check at each division would keep a loop from using vector instructions.
-jit = njit(nogil=True, cache=True, error_model="numpy")
-jit_inside = njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True)        # parts of kernels: kept with each of them, not on their own
 
 VECTOR_BYTES = 64
 

@@ -8,32 +8,43 @@ so the block itself is written in the compiler's language (LLVM), and everything
 
 Sums run over their terms in order, whatever the processor: vectors only compute more sums at a time.
 """
+from typing import NamedTuple
+
 import llvmlite.binding
 import numpy as np
 from llvmlite import ir
 from numba import config, types
 from numba.extending import intrinsic
 
-from .reference import PANEL_BYTES
-from .runs import call, copy_run, data_of, jit, jit_inside, spread, zero_run
+from .compiled import jit, jit_inside
+from .runs import call, copy_run, data_of, spread, zero_run
 
-# Sums that fit into the registers: AVX-512 has 32 of 64 bytes, so 8 rows of a whole panel (16 of them); others are given 6 rows of half a panel.
+# A right factor is cut into panels of this many bytes a line, zeros after the last column, so that the columns that are
+# multiplied together lie together in memory: two of the widest vectors that processors have.
+PANEL_BYTES = 128
+
+# Sums that fit into the registers: AVX-512 has 32 of 64 bytes, so 8 rows of a whole panel (16 of them); others are given
+# 6 rows of half a panel.
 WIDE = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
 ROWS = 8 if WIDE else 6
 DEPTH = 256                 # terms at a time: what is read again and again then stays in the first-level cache
 
 
 def _register_block(nbytes):
-    """block(a, i, row, step, b, j, apart, c, o, line, depth, add): c = (or +=, where add is not 0) a (ROWS, depth) @ b (depth, nbytes).
+    """block(a, left, b, right, c, out, depth, add): c = (or +=, where add is not 0) a (ROWS, depth) @ b (depth, nbytes).
 
-    Flat arrays: a[i + r * row + k * step], b[j + k * apart + lane], c[o + r * line + lane].
+    Flat arrays and where their numbers are: left is (i, row, step), right (j, apart), out (o, line) for
+    a[i + r * row + k * step], b[j + k * apart + lane], c[o + r * line + lane].
     """
     @intrinsic
-    def block(typing, a, i, row, step, b, j, apart, c, o, line, depth, add):
+    def block(typing, a, left, b, right, c, out, depth, add):
         def code(context, builder, signature, arguments):
-            starts = (data_of(context, builder, signature.args[place], *arguments[place:place + 2]) for place in (0, 4, 7))
-            settings = (arguments[place] for place in (2, 3, 6, 9, 10, 11))
-            call(builder, f"minideconv_block_{nbytes}_{a.dtype}", [*starts, *settings], write)
+            starts, settings = [], []
+            for place in (0, 2, 4):
+                first, *rest = (builder.extract_value(arguments[place + 1], k) for k in range(3 if place == 0 else 2))
+                starts.append(data_of(context, builder, signature.args[place], arguments[place], first))
+                settings += rest
+            call(builder, f"minideconv_block_{nbytes}_{a.dtype}", [*starts, *settings, *arguments[6:]], write)
             return context.get_dummy_value()
 
         def write(builder, a_start, b_start, c_start, row, step, apart, line, depth, add):
@@ -75,13 +86,15 @@ def _register_block(nbytes):
             builder.position_at_end(after)
             for r in range(ROWS):
                 builder.store(sums_after[r], line_at(c_start, times(line, r)), align=4)
-        return types.void(a, types.intp, types.intp, types.intp, b, types.intp, types.intp, c, types.intp, types.intp, types.intp, types.intp), code
+        two, three = types.UniTuple(types.intp, 2), types.UniTuple(types.intp, 3)
+        return types.void(a, three, b, two, c, two, types.intp, types.intp), code
     return block
 
 
 def _loops(nbytes):
     """The same in Python, for NUMBA_DISABLE_JIT=1: slow, but every number can be watched."""
-    def block(a, i, row, step, b, j, apart, c, o, line, depth, add):
+    def block(a, left, b, right, c, out, depth, add):
+        (i, row, step), (j, apart), (o, line) = left, right, out
         rows, lanes = np.arange(ROWS), np.arange(nbytes // b.itemsize)
         place = o + line * rows[:, None] + lanes
         sums = c[place] if add else np.zeros(place.shape, c.dtype)
@@ -95,32 +108,66 @@ _make = _loops if config.DISABLE_JIT else _register_block
 _whole, _half = _make(PANEL_BYTES), _make(PANEL_BYTES // 2)
 
 
+class Left(NamedTuple):
+    """A left factor in a flat array: term k of row r is numbers[start + r * row + k * step]."""
+    numbers: np.ndarray
+    start: int
+    row: int
+    step: int
+
+
+class Right(NamedTuple):
+    """A right factor in panels: term k of a column is numbers[start + its panel * panel + k * apart + its lane]."""
+    numbers: np.ndarray
+    start: int
+    apart: int
+    panel: int
+
+
+class Out(NamedTuple):
+    """Where a product goes: row r begins at numbers[start + r * line] and has `columns` numbers."""
+    numbers: np.ndarray
+    start: int
+    line: int
+    columns: int
+
+
+def panels(count: int, inner: int, columns: int, dtype) -> np.ndarray:
+    """Room for `count` right factors (inner, columns): (count, panels, inner, lanes)."""
+    lanes = PANEL_BYTES // np.dtype(dtype).itemsize
+    return np.empty((count, -(-columns // lanes), inner, lanes), dtype)
+
+
 @jit_inside
-def multiply(a, i, row, step, rows, b, j, apart, panel, c, o, line, columns, depth, add, edge):
-    """c (rows, columns) = (or +=) a (rows, depth) @ b (depth, columns), at flat indices i, j, o; b's panels are `panel` from each other."""
+def multiply(left, rows, right, out, depth, add, edge):
+    """out (rows, columns) = (or +=, where add is not 0) left (rows, depth) @ right (depth, columns). edge: room for one block."""
+    a, b, c = left.numbers, right.numbers, out.numbers
     lanes = len(edge) // ROWS
-    for p in range(-(-columns // lanes)):
-        wide = min(lanes, columns - p * lanes)
+    half = lanes // 2
+    for p in range(-(-out.columns // lanes)):
+        j, wide = right.start + p * right.panel, min(lanes, out.columns - p * lanes)
         for r in range(0, rows, ROWS):
-            at, tall = o + r * line + p * lanes, min(ROWS, rows - r)
+            place = left.start + r * left.row, left.row, left.step
+            at, tall = out.start + r * out.line + p * lanes, min(ROWS, rows - r)
             if tall == ROWS and wide == lanes and WIDE:
-                _whole(a, i + r * row, row, step, b, j + p * panel, apart, c, at, line, depth, add)
+                _whole(a, place, b, (j, right.apart), c, (at, out.line), depth, add)
             elif tall == ROWS and wide == lanes:
-                _half(a, i + r * row, row, step, b, j + p * panel, apart, c, at, line, depth, add)
-                _half(a, i + r * row, row, step, b, j + p * panel + lanes // 2, apart, c, at + lanes // 2, line, depth, add)
+                _half(a, place, b, (j, right.apart), c, (at, out.line), depth, add)
+                _half(a, place, b, (j + half, right.apart), c, (at + half, out.line), depth, add)
             else:                                           # the block hangs over the matrix's edge
                 if add:
                     for q in range(tall):
-                        copy_run(edge, q * lanes, c, at + q * line, wide)
-                _half(a, i + r * row, row, step, b, j + p * panel, apart, edge, 0, lanes, depth, add)
-                if 2 * wide > lanes:
-                    _half(a, i + r * row, row, step, b, j + p * panel + lanes // 2, apart, edge, lanes // 2, lanes, depth, add)
+                        copy_run(edge, q * lanes, c, at + q * out.line, wide)
+                _half(a, place, b, (j, right.apart), edge, (np.intp(0), lanes), depth, add)
+                if wide > half:
+                    _half(a, place, b, (j + half, right.apart), edge, (half, lanes), depth, add)
                 for q in range(tall):
-                    copy_run(c, at + q * line, edge, q * lanes, wide)
+                    copy_run(c, at + q * out.line, edge, q * lanes, wide)
 
 
 @jit
 def pack(b, transposed, first, panels):
+    """Panel `first` and those after it of a matrix b, which may be given transposed: (panels, inner, lanes)."""
     many, inner, lanes = panels.shape
     columns = b.shape[0] if transposed else b.shape[1]
     source, target = b.reshape(-1), panels.reshape(-1)

@@ -1,0 +1,179 @@
+"""Windows of images: as columns (im2col and its transpose), and multiplied a few at a time, without all columns ever being written out.
+
+The second half are the three operations of conv.py as matrix products in which one factor, or the result, exists only a few
+rows at a time, in the processor's caches ("implicit GEMM"; Chetlur et al. 2014, "cuDNN: Efficient Primitives for Deep
+Learning"). Each serves a chunk: images, or one band of an image's rows, whose windows may begin inside the image (then the
+window's padding is negative); how many windows there are is said by the features' shape.
+"""
+from typing import NamedTuple
+
+import numpy as np
+
+from .compiled import jit, jit_inside
+from .products import DEPTH, PANEL_BYTES, ROWS, Left, Out, Right, multiply
+from .runs import add_run, copy_run, zero_run
+
+LEFT = 1 << 15              # numbers in the windows that are multiplied together: half a second-level cache
+
+
+class Sight(NamedTuple):
+    """Windows over a flat image: its shape (N, H, W, C), how many windows it has, and their Window.
+
+    bounds[v] = low, high: tap v of the windows low <= j < high of a row lies on the image. bounds[taps]: the windows all of
+    whose taps lie there side by side.
+    """
+    shape: tuple
+    rows: int
+    columns: int
+    window: tuple
+    bounds: np.ndarray
+
+
+@jit_inside
+def _sight(shape, rows, columns, window):
+    """The Sight of rows x columns windows over an image of `shape`."""
+    taps, stride, padding, dilation = window.kernel[1], window.stride[1], window.padding[1], window.dilation[1]
+    bounds = np.zeros((taps + 1, 2), np.intp)
+    for v in range(taps + 1):
+        whole = v == taps
+        first = (0 if whole else v * dilation) - padding            # of the taps asked for, in window 0
+        last = first + (taps - 1 if whole else 0)
+        if not whole or dilation == 1:
+            bounds[v, 0] = min(columns, max(0, -(first // stride)))
+            bounds[v, 1] = max(bounds[v, 0], min(columns, (shape[2] - 1 - last) // stride + 1))
+    return Sight(shape, rows, columns, window, bounds)
+
+
+@jit_inside
+def _taps(x, start, sight, first, last, buffer, at, apart, back):
+    """Tap by tap, those of the windows first <= j < last that lie on the row of pixels at `start`, see _windows."""
+    channels, stride = sight.shape[3], sight.window.stride[1]
+    for v in range(len(sight.bounds) - 1):
+        offset, o = v * sight.window.dilation[1] - sight.window.padding[1], at + v * channels
+        for j in range(first, last):
+            if sight.bounds[v, 0] <= j < sight.bounds[v, 1]:
+                if back:
+                    add_run(x, start + (j * stride + offset) * channels, buffer, o + j * apart, 1, channels)
+                else:
+                    copy_run(buffer, o + j * apart, x, start + (j * stride + offset) * channels, channels)
+            elif not back:
+                zero_run(buffer, o + j * apart, channels)
+
+
+@jit_inside
+def _windows(x, sight, place, last, buffer, at, apart, back):
+    """Windows first <= j < last of row i of image n, zeros outside the image, as rows of `buffer` from index `at` on.
+
+    place: (n, i, first). x is flat. back: the transpose, the rows' numbers are added to the pixels where they came from.
+    """
+    (n, i, first), (_, height, width, channels) = place, sight.shape
+    window, bounds = sight.window, sight.bounds
+    run = window.kernel[1] * channels
+    low, high = min(last, max(first, bounds[-1, 0])), max(first, min(last, bounds[-1, 1]))
+    for u in range(window.kernel[0]):
+        h, o = i * window.stride[0] - window.padding[0] + u * window.dilation[0], at - first * apart + u * run
+        start = (n * height + h) * width * channels
+        if 0 <= h < height:
+            for j in range(low, high):
+                pixel = start + (j * window.stride[1] - window.padding[1]) * channels
+                if back:
+                    add_run(x, pixel, buffer, o + j * apart, 1, run)
+                else:
+                    copy_run(buffer, o + j * apart, x, pixel, run)
+            _taps(x, start, sight, first, low, buffer, o, apart, back)
+            _taps(x, start, sight, high, last, buffer, o, apart, back)
+        elif not back:
+            for j in range(first, last):
+                zero_run(buffer, o + j * apart, run)
+
+
+@jit_inside
+def _many_windows(x, sight, m, many, buffer, apart, back):
+    """Windows m, m + 1, ... of all (N, rows, columns) as rows of `buffer`, or back."""
+    rows, columns = sight.rows, sight.columns
+    at, stop = m, m + many
+    while at < stop:                                        # a row of windows, or what is left of it, at a time
+        n, i, j = at // (rows * columns), at // columns % rows, at % columns
+        last = min(columns, j + stop - at)
+        _windows(x, sight, (n, i, j), last, buffer, (at - m) * apart, apart, back)
+        at += last - j
+
+
+@jit
+def im2col(x, window, cols):
+    """cols (N, OH, OW, KH, KW, C) as in reference.py."""
+    count, rows, columns = cols.shape[:3]
+    sight = _sight(x.shape, rows, columns, window)
+    line = cols.shape[3] * cols.shape[4] * cols.shape[5]
+    _many_windows(x.reshape(-1), sight, np.intp(0), count * rows * columns, cols.reshape(-1), line, False)
+
+
+@jit
+def col2im(cols, window, x):
+    """x (N, H, W, C) as in reference.py."""
+    count, rows, columns = cols.shape[:3]
+    sight = _sight(x.shape, rows, columns, window)
+    line = cols.shape[3] * cols.shape[4] * cols.shape[5]
+    zero_run(x.reshape(-1), 0, x.size)
+    _many_windows(x.reshape(-1), sight, np.intp(0), count * rows * columns, cols.reshape(-1), line, True)
+
+
+@jit
+def gather(x, panels, window, y):
+    """y (N, OH, OW, O) = the columns of x times the matrix (KH*KW*C, O) of the panels."""
+    count, rows, columns, outputs = y.shape
+    inner, lanes = panels.shape[1:]
+    apart = inner + 16                                      # rows at a power of two would compete for one place in the cache
+    many = max(1, min(96, LEFT // apart) // ROWS) * ROWS
+    left, edge = np.zeros(many * apart, x.dtype), np.zeros(ROWS * lanes, x.dtype)
+    sight = _sight(x.shape, rows, columns, window)
+    source, right, target = x.reshape(-1), panels.reshape(-1), y.reshape(-1)
+    for m in range(0, count * rows * columns, many):
+        high = min(many, count * rows * columns - m)
+        _many_windows(source, sight, m, high, left, apart, False)
+        for k in range(0, inner, DEPTH):
+            multiply(Left(left, k, apart, np.intp(1)), high, Right(right, k * lanes, lanes, inner * lanes),
+                     Out(target, m * outputs, outputs, outputs), min(DEPTH, inner - k), k, edge)
+
+
+@jit
+def scatter(y, panels, window, x):
+    """The transpose of gather: y times the matrix (O, KH*KW*C) of the panels, as columns added up to x (N, H, W, C)."""
+    count, rows, columns, outputs = y.shape
+    inner, lanes = window.kernel[0] * window.kernel[1] * x.shape[3], panels.shape[2]
+    apart, line = outputs + 16, inner + 16
+    many = max(1, min(96, LEFT // max(apart, line)) // ROWS) * ROWS
+    left, edge = np.zeros(many * apart, x.dtype), np.zeros(ROWS * lanes, x.dtype)
+    stamps = np.empty(many * line, x.dtype)
+    sight = _sight(x.shape, rows, columns, window)
+    source, right, target = y.reshape(-1), panels.reshape(-1), x.reshape(-1)
+    zero_run(target, 0, x.size)
+    for m in range(0, count * rows * columns, many):
+        high = min(many, count * rows * columns - m)
+        for r in range(high):
+            copy_run(left, r * apart, source, (m + r) * outputs, outputs)
+        for k in range(0, outputs, DEPTH):
+            multiply(Left(left, k, apart, np.intp(1)), high, Right(right, k * lanes, lanes, outputs * lanes),
+                     Out(stamps, np.intp(0), line, inner), min(DEPTH, outputs - k), k, edge)
+        _many_windows(target, sight, m, high, stamps, line, True)
+
+
+@jit
+def correlate(x, y, window, add, w):
+    """w (KH*KW*C, O) = (or += where add is not 0) the columns of x, transposed, times y (N, OH, OW, O)."""
+    count, rows, columns, outputs = y.shape
+    inner, lanes = len(w), PANEL_BYTES // w.itemsize
+    apart, aside = -(-inner // ROWS) * ROWS + 16, -(-outputs // lanes) * lanes + 16
+    many = max(16, min(DEPTH, 2 * LEFT // apart))
+    left, right, edge = np.zeros(many * apart, x.dtype), np.zeros(many * aside, x.dtype), np.zeros(ROWS * lanes, x.dtype)
+    sight = _sight(x.shape, rows, columns, window)
+    source, features, target = x.reshape(-1), y.reshape(-1), w.reshape(-1)
+    if count * rows * columns == 0 and not add:
+        zero_run(target, 0, w.size)
+    for m in range(0, count * rows * columns, many):
+        depth = min(many, count * rows * columns - m)
+        _many_windows(source, sight, m, depth, left, apart, False)
+        for r in range(depth):
+            copy_run(right, r * aside, features, (m + r) * outputs, outputs)
+        multiply(Left(left, np.intp(0), np.intp(1), apart), inner, Right(right, np.intp(0), aside, lanes),
+                 Out(target, np.intp(0), outputs, outputs), depth, add + m, edge)

@@ -1,0 +1,75 @@
+"""How kernels are compiled, and where what was compiled is kept: a cache that is never in the way.
+
+Numba keeps compiled kernels in files. Where it finds no folder to write to (a read-only install without a home), a file that
+a crash cut short, or no room on the disk, its own cache raises an error; here the kernels are compiled in memory, and one
+line on stderr says so. A damaged file is made anew.
+"""
+import sys
+from pathlib import Path
+
+import numpy as np
+from numba import config, njit
+from numba.core.caching import FunctionCache
+
+# NumPy's way with x / 0 (infinity, not an exception): a check at each division would keep a loop from using vector instructions.
+_SETTINGS = dict(nogil=True, error_model="numpy")
+_said = set()
+
+
+def _say(problem: str) -> None:
+    """One line on stderr, once for each problem."""
+    if problem not in _said:
+        _said.add(problem)
+        print(f"minideconv: compiled kernels are not kept on disk, each start will compile them again: {problem}", file=sys.stderr)
+
+
+def _sources() -> tuple:
+    """What tells one version of this folder's files from another: kernels consist of functions of several files."""
+    return tuple((file.name, file.stat().st_mtime, file.stat().st_size) for file in sorted(Path(__file__).parent.glob("*.py")))
+
+
+class Cache(FunctionCache):
+    """Numba's cache of one kernel, for which every failure only means that there is nothing kept."""
+
+    def __init__(self, function):
+        super().__init__(function)
+        self._cache_file._source_stamp = _sources()
+
+    def load_overload(self, sig, target_context):
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:           # unpickling half a file may raise anything
+            self._forget()
+            return None
+
+    def save_overload(self, sig, data):
+        try:
+            super().save_overload(sig, data)
+        except Exception as error:
+            _say(" ".join(str(error).split()))
+
+    def _forget(self):
+        """Begin the index anew: what is damaged will be written over."""
+        try:
+            self.flush()
+        except OSError as error:
+            _say(str(error))
+
+
+def jit(function):
+    """A kernel: compiled when it is first called with new types, and kept in the cache."""
+    dispatcher = njit(**_SETTINGS)(function)
+    if not config.DISABLE_JIT:
+        try:
+            dispatcher._cache = Cache(function)
+        except (RuntimeError, OSError) as error:            # there is no folder that can be written to
+            _say(" ".join(str(error).split()))
+    return dispatcher
+
+
+jit_inside = njit(no_cfunc_wrapper=True, **_SETTINGS)        # parts of kernels: kept with each of them, not on their own
+
+
+def plain(array: np.ndarray) -> np.ndarray:
+    """The array itself if it is C-contiguous and writeable, else a copy that is: Numba compiles anew for every other kind."""
+    return array if array.flags.c_contiguous and array.flags.writeable else np.array(array, order="C")

@@ -1,0 +1,146 @@
+"""Loops over pixels and rows, spelled out and compiled: what `rows.py` and `pixels.py` hand to the threads.
+
+Each is a plain Python function first: NUMBA_DISABLE_JIT=1 steps through it. No `parallel=True` here: callers split the batch
+over `parallel.run`, and `nogil` lets those threads compute at the same time. Scalars are turned into the arrays' type, since a
+single float64 would turn a loop over float32 into a float64 one. Every loop writes into its last arguments.
+"""
+import numpy as np
+
+from .compiled import jit
+from .runs import zero_run
+
+BLOCK = 64                  # rows that are summed in the arrays' own precision before they are added to float64 sums
+
+
+@jit
+def max_switches(x, window, switches):
+    (kernel, stride, padding), (height, width) = (window.kernel, window.stride, window.padding), x.shape[1:3]
+    for n, i, j, c in np.ndindex(switches.shape):
+        top, left = i * stride[0] - padding[0], j * stride[1] - padding[1]
+        winner = -1
+        best = x[n, max(top, 0), max(left, 0), c]
+        for h in range(max(top, 0), min(top + kernel[0], height)):
+            for w in range(max(left, 0), min(left + kernel[1], width)):
+                value = x[n, h, w, c]
+                if winner < 0 or value > best or (value != value and best == best):
+                    winner, best = h * width + w, value
+        switches[n, i, j, c] = winner
+
+
+@jit
+def take_pixels(x, switches, y):
+    width = x.shape[2]
+    count, rows, columns, channels = y.shape
+    for n in range(count):
+        for i in range(rows):
+            for j in range(columns):
+                for c in range(channels):
+                    pixel = switches[n, i, j, c]
+                    y[n, i, j, c] = x[n, pixel // width, pixel % width, c]
+
+
+@jit
+def put_pixels(y, switches, x):
+    width = x.shape[2]
+    count, rows, columns, channels = y.shape
+    zero_run(x.reshape(-1), 0, x.size)
+    for n in range(count):
+        for i in range(rows):
+            for j in range(columns):
+                for c in range(channels):
+                    pixel = switches[n, i, j, c]
+                    x[n, pixel // width, pixel % width, c] += y[n, i, j, c]
+
+
+@jit
+def gate(g, x, slope, out):
+    slope = x.dtype.type(slope)
+    for k in range(x.size):
+        out[k] = g[k] if x[k] > 0 else slope * g[k]
+
+
+@jit
+def moments(x, mean, deviations):
+    """Over the rows of x (R, C), into float64: their mean, and the sum of squared differences from it.
+
+    The first row is subtracted from all before they are summed: what is left of a channel far from zero has its digits.
+    """
+    rows, channels = x.shape
+    part, centre = np.zeros(channels, x.dtype), np.empty(channels, x.dtype)
+    mean[:] = 0
+    deviations[:] = 0
+    for start in range(0, rows, BLOCK):
+        part[:] = 0
+        for r in range(start, min(start + BLOCK, rows)):
+            for c in range(channels):
+                part[c] += x[r, c] - x[0, c]
+        for c in range(channels):
+            mean[c] += part[c]
+    for c in range(channels):
+        mean[c] = mean[c] / rows + x[0, c]
+        centre[c] = mean[c]
+    for start in range(0, rows, BLOCK):
+        part[:] = 0
+        for r in range(start, min(start + BLOCK, rows)):
+            for c in range(channels):
+                difference = x[r, c] - centre[c]
+                part[c] += difference * difference
+        for c in range(channels):
+            deviations[c] += part[c]
+    for c in range(channels):
+        deviations[c] = max(0.0, deviations[c] - rows * (mean[c] - centre[c]) ** 2)
+
+
+@jit
+def normalise(x, affine, out):
+    slope, (centre, scale, shift) = x.dtype.type(affine.slope), (affine.centre, affine.scale, affine.shift)
+    rows, channels = x.shape
+    for r in range(rows):
+        for c in range(channels):
+            z = (x[r, c] - centre[c]) * scale[c] + shift[c]
+            out[r, c] = z if z > 0 else slope * z
+
+
+@jit
+def normalise_sums(g, x, affine, sums):
+    """sums is float64 (2, C)."""
+    slope, (centre, scale, shift) = x.dtype.type(affine.slope), (affine.centre, affine.scale, affine.shift)
+    rows, channels = x.shape
+    plain, weighted = np.zeros(channels, x.dtype), np.zeros(channels, x.dtype)
+    sums[:] = 0
+    for start in range(0, rows, BLOCK):
+        plain[:] = 0
+        weighted[:] = 0
+        for r in range(start, min(start + BLOCK, rows)):
+            for c in range(channels):
+                difference = x[r, c] - centre[c]
+                through = g[r, c] if difference * scale[c] + shift[c] > 0 else slope * g[r, c]
+                plain[c] += through
+                weighted[c] += through * difference
+        for c in range(channels):
+            sums[0, c] += plain[c]
+            sums[1, c] += weighted[c]
+
+
+@jit
+def normalise_input(g, x, affine, factors, out):
+    """factors: along and constant, (2, C)."""
+    slope, (centre, scale, shift) = x.dtype.type(affine.slope), (affine.centre, affine.scale, affine.shift)
+    rows, channels = x.shape
+    for r in range(rows):
+        for c in range(channels):
+            difference = x[r, c] - centre[c]
+            through = g[r, c] if difference * scale[c] + shift[c] > 0 else slope * g[r, c]
+            out[r, c] = through * scale[c] + difference * factors[0, c] + factors[1, c]
+
+
+@jit
+def adam(p, g, m, v, step):
+    one, kind = p.dtype.type(1), p.dtype.type
+    rate, root = kind(step.rate / step.correction1), kind(step.correction2 ** 0.5)
+    keep1, keep2, eps, weight_decay = kind(step.beta1), kind(step.beta2), kind(step.eps), kind(step.weight_decay)
+    for k in range(p.size):
+        gradient = g[k] + weight_decay * p[k]
+        m[k] += (one - keep1) * (gradient - m[k])
+        v[k] = keep2 * v[k] + (one - keep2) * gradient * gradient
+        p[k] -= rate * m[k] / (np.sqrt(v[k]) / root + eps)

@@ -1,0 +1,135 @@
+"""Everything but convolutions, spread over the threads: ramps, batch norm, pooling, Adam, sums and matrix products.
+
+Parts of an array are as large as a cache keeps between two looks at them; they depend on shapes alone, and what they add up to
+is merged in their order, so results do not depend on the threads.
+"""
+import numpy as np
+
+from ... import parallel
+from .. import reference
+from ..reference import Affine, AdamStep
+from . import loops
+from .compiled import plain
+
+ROW_BYTES = 1 << 18
+
+
+def _rows(x):
+    """All axes but the last as one: (..., C) -> (R, C)."""
+    return plain(x).reshape(-1, x.shape[-1])
+
+
+def gate(g, x, slope):
+    """g where x > 0, slope * g elsewhere."""
+    g, x = plain(g), plain(x)
+    out, slope = np.empty_like(g), float(slope)
+    parallel.over_rows(lambda g, x, out: loops.gate(g, x, slope, out), g.reshape(-1), x.reshape(-1), out.reshape(-1))
+    return out
+
+
+def moments(x):
+    """Mean and (biased) variance of each channel, the last axis of x, by Chan's rule: parts on their own, merged in their order."""
+    rows = _rows(x)
+    parts = parallel.spans(len(rows), max(1, ROW_BYTES // rows[:1].nbytes))
+    means, deviations = np.empty((2, len(parts), rows.shape[1]))
+    parallel.run(lambda i: loops.moments(rows[parts[i]], means[i], deviations[i]), len(parts))
+    counts = np.array([[part.stop - part.start] for part in parts], np.float64)
+    mean = means[0] + (counts * (means - means[0])).sum(axis=0) / len(rows)
+    return mean, (deviations + counts * (means - mean) ** 2).sum(axis=0) / len(rows)
+
+
+def _narrow(affine: Affine, dtype) -> Affine:
+    """The map in the arrays' own precision, as compiled loops want it."""
+    return Affine(*(np.ascontiguousarray(one, dtype) for one in affine[:3]), float(affine.slope))
+
+
+def normalise(x, affine: Affine):
+    """The affine map of each channel and its ramp: an array like x."""
+    rows, affine = _rows(x), _narrow(affine, x.dtype)
+    out = np.empty_like(rows)
+    parallel.over_rows(lambda x, out: loops.normalise(x, affine, out), rows, out)
+    return out.reshape(x.shape)
+
+
+def normalise_sums(g, x, affine: Affine):
+    """The sums of g' and of g' * (x - centre) for each channel, with g' = g through the ramp: float64 (2, C)."""
+    g, x, affine = _rows(g), _rows(x), _narrow(affine, x.dtype)
+    parts = parallel.spans(len(x), max(1, ROW_BYTES // x[:1].nbytes))
+    shares = np.empty((len(parts), 2, x.shape[1]))
+    parallel.run(lambda i: loops.normalise_sums(g[parts[i]], x[parts[i]], affine, shares[i]), len(parts))
+    return shares.sum(axis=0)
+
+
+def normalise_input(g, x, affine: Affine, along, constant):
+    """g' * scale + (x - centre) * along + constant: the gradient for x once the sums are known. along, constant: (C,)."""
+    g, rows, affine = _rows(g), _rows(x), _narrow(affine, x.dtype)
+    out, factors = np.empty_like(rows), np.array([along, constant], x.dtype)
+    parallel.over_rows(lambda g, x, out: loops.normalise_input(g, x, affine, factors, out), g, rows, out)
+    return out.reshape(x.shape)
+
+
+def max_switches(x, window):
+    """The pixel h * W + w of the largest number in each window, the first of equals: (N, H, W, C) -> int64 (N, OH, OW, C)."""
+    if x.dtype.kind != "f":
+        return reference.max_switches(x, window)
+    switches = np.empty((len(x), *window.features, x.shape[3]), np.int64)
+    parallel.over_rows(lambda x, switches: loops.max_switches(x, window, switches), plain(x), switches)
+    return switches
+
+
+def take_pixels(x, switches):
+    """y[n, i, j, c] = the pixel of plane (n, c) whose place h * W + w is switches[n, i, j, c]."""
+    if x.dtype.kind != "f":
+        return reference.take_pixels(x, switches)
+    y = np.empty(switches.shape, x.dtype)
+    parallel.over_rows(loops.take_pixels, plain(x), plain(switches), y)
+    return y
+
+
+def put_pixels(y, switches, size):
+    """The transpose of take_pixels: every y is added to its pixel of an image of `size`; pixels that none points at are zero."""
+    if y.dtype.kind != "f":
+        return reference.put_pixels(y, switches, size)
+    x = np.empty((len(y), *size, y.shape[3]), y.dtype)
+    parallel.over_rows(loops.put_pixels, plain(y), plain(switches), x)
+    return x
+
+
+def adam(p, g, m, v, step: AdamStep):
+    """One step of Adam, in place; p, m and v are C-contiguous."""
+    step = AdamStep(*map(float, step))
+    arrays = (array.reshape(-1) for array in (p, plain(g), m, v))
+    parallel.over_rows(lambda p, g, m, v: loops.adam(p, g, m, v, step), *arrays)
+
+
+def matmul(a, b):
+    """np.matmul with large 2-D products split over the rows (or, where these are few, the columns) of the result."""
+    if a.ndim != 2 or b.ndim != 2 or a.dtype != b.dtype or a.dtype.kind != "f" or a.shape[1] != b.shape[0] \
+            or a.shape[0] * b.shape[1] * max(a.shape[1], 8) < 1 << 20:
+        with parallel.one_blas_thread:
+            return np.matmul(a, b)
+    rows, columns = a.shape[0], b.shape[1]
+    out = np.empty((rows, columns), a.dtype)
+    if a.shape[1] == 1:         # an outer product has nothing to add up, and BLAS only makes it slower
+        parts = parallel.spans(rows, -(-rows // 4))
+        parallel.run(lambda i: np.multiply(a[parts[i]], b, out=out[parts[i]]), len(parts))
+    elif rows >= columns:
+        parts = parallel.spans(rows, max(64, -(-rows // 8)))
+        parallel.run(lambda i: np.matmul(a[parts[i]], b, out=out[parts[i]]), len(parts))
+    else:
+        parts = parallel.spans(columns, max(64, -(-columns // 8)))
+        parallel.run(lambda i: np.matmul(a, b[:, parts[i]], out=out[:, parts[i]]), len(parts))
+    return out
+
+
+def sum(x, axes, keepdims):
+    """The sum over a tuple of axes, a large one over all but the last in parts (their sums are then added in their order)."""
+    if axes != tuple(range(x.ndim - 1)) or x.size < 1 << 18 or not x.flags.c_contiguous or x.dtype.kind != "f":
+        return reference.sum(x, axes, keepdims)
+    rows = x.reshape(-1, x.shape[-1])
+    parts = parallel.spans(len(rows), max(1, (1 << 16) // rows.shape[1]))
+    shares = np.empty((len(parts), rows.shape[1]), x.dtype)
+    ones = np.ones(len(rows), x.dtype)
+    parallel.run(lambda i: np.matmul(ones[parts[i]], rows[parts[i]], out=shares[i]), len(parts))     # BLAS adds rows faster than NumPy does
+    total = shares.sum(axis=0)
+    return total.reshape((1,) * (x.ndim - 1) + total.shape) if keepdims else total
