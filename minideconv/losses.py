@@ -9,10 +9,10 @@ from .tensor import Tensor, as_tensor, primitive
 
 
 def _constant(target, like) -> Tensor:
-    target = as_tensor(target.data if isinstance(target, Tensor) else np.asarray(target), like)
+    target = target.detach() if isinstance(target, Tensor) else as_tensor(np.asarray(target), like)
     if target.shape != like.shape:
         raise ValueError(f"target must have the input's shape {like.shape}; got {target.shape}")
-    return target if target.dtype == like.dtype else Tensor(target.data.astype(like.dtype))
+    return target if target.dtype == like.dtype else Tensor(target.array.astype(like.dtype))
 
 
 def _reduce(loss, reduction):
@@ -46,7 +46,7 @@ def cross_entropy(input, target, reduction="mean"):
     input = as_tensor(input)
     if input.ndim != 2:
         raise ValueError(f"input must be logits (N, K); got shape {input.shape}")
-    target = np.asarray(target.data if isinstance(target, Tensor) else target)
+    target = np.asarray(target.array if isinstance(target, Tensor) else target)
     count, classes = input.shape
     if target.shape == input.shape and target.dtype.kind == "f":
         return _reduce(-(log_softmax(input) * target.astype(input.dtype)).sum(axis=1), reduction)
@@ -61,24 +61,24 @@ def cross_entropy(input, target, reduction="mean"):
 
 def _probabilities(target, input) -> Tensor:
     target = _constant(target, input)
-    if target.size and not (target.data.min() >= 0 and target.data.max() <= 1):
-        raise ValueError(f"target must lie in [0, 1]; got {target.data.min()} to {target.data.max()}")
+    if target.size and not (target.array.min() >= 0 and target.array.max() <= 1):
+        raise ValueError(f"target must lie in [0, 1]; got {target.array.min()} to {target.array.max()}")
     return target
 
 
 @primitive
 def _logistic_loss(x, *, target):
     """max(x, 0) - t * x + log(1 + exp(-|x|)); its slope is sigmoid(x) - t."""
-    return np.maximum(x.data, 0) - target * x.data + np.log1p(np.exp(-np.abs(x.data))), lambda g: g * (sigmoid(x) - target)
+    return np.maximum(x.array, 0) - target * x.array + np.log1p(np.exp(-np.abs(x.array))), lambda g: g * (sigmoid(x) - target)
 
 
 @primitive
 def _bernoulli_entropy(x, *, target):
     """-(t * log(x) + (1 - t) * log(1 - x)), the logarithms cut off at -100; its slope (x - t) / (x * (1 - x)), cut off at 1e12."""
     with np.errstate(divide="ignore"):
-        yes, no = np.maximum(np.log(x.data), -100), np.maximum(np.log1p(-x.data), -100)
-    cut = np.maximum(x.data * (1 - x.data), x.dtype.type(1e-12))
-    inside = (cut == x.data * (1 - x.data)).astype(x.dtype)
+        yes, no = np.maximum(np.log(x.array), -100), np.maximum(np.log1p(-x.array), -100)
+    cut = np.maximum(x.array * (1 - x.array), x.dtype.type(1e-12))
+    inside = (cut == x.array * (1 - x.array)).astype(x.dtype)
 
     def vjp(g):
         return g * (x - target) / (x * (1 - x) * inside + cut * (1 - inside))
@@ -91,12 +91,12 @@ def binary_cross_entropy(input, target, reduction="mean"):
     On logits use binary_cross_entropy_with_logits, which loses no digits. Raises ValueError for values outside [0, 1].
     """
     input = as_tensor(input)
-    if input.size and not (input.data.min() >= 0 and input.data.max() <= 1):
-        raise ValueError(f"input must lie in [0, 1]; got {input.data.min()} to {input.data.max()}: use binary_cross_entropy_with_logits for logits")
-    return _reduce(_bernoulli_entropy(input, target=_probabilities(target, input).data.copy()), reduction)
+    if input.size and not (input.array.min() >= 0 and input.array.max() <= 1):
+        raise ValueError(f"input must lie in [0, 1]; got {input.array.min()} to {input.array.max()}: use binary_cross_entropy_with_logits for logits")
+    return _reduce(_bernoulli_entropy(input, target=_probabilities(target, input).array.copy()), reduction)
 
 
 def binary_cross_entropy_with_logits(input, target, reduction="mean"):
     """Binary cross-entropy of sigmoid(input), from the logits: max(x, 0) - t * x + log(1 + exp(-|x|)), which neither overflows nor loses digits."""
     input = as_tensor(input)
-    return _reduce(_logistic_loss(input, target=_probabilities(target, input).data.copy()), reduction)
+    return _reduce(_logistic_loss(input, target=_probabilities(target, input).array.copy()), reduction)

@@ -22,81 +22,81 @@ def _fit(g, like):
 
 @primitive
 def add(a, b):
-    return a.data + b.data, lambda g: _fit(g, a), lambda g: _fit(g, b)
+    return a.array + b.array, lambda g: _fit(g, a), lambda g: _fit(g, b)
 
 
 @primitive
 def subtract(a, b):
-    return a.data - b.data, lambda g: _fit(g, a), lambda g: _fit(-g, b)
+    return a.array - b.array, lambda g: _fit(g, a), lambda g: _fit(-g, b)
 
 
 @primitive
 def multiply(a, b):
-    return a.data * b.data, lambda g: _fit(g * b, a), lambda g: _fit(g * a, b)
+    return a.array * b.array, lambda g: _fit(g * b, a), lambda g: _fit(g * a, b)
 
 
 @primitive
 def divide(a, b):
-    return a.data / b.data, lambda g: _fit(g / b, a), lambda g: _fit(-g * a / (b * b), b)
+    return a.array / b.array, lambda g: _fit(g / b, a), lambda g: _fit(-g * a / (b * b), b)
 
 
 @primitive
 def negative(x):
-    return -x.data, lambda g: -g
+    return -x.array, lambda g: -g
 
 
 @primitive
 def power(x, p):
     """x ** p. Where p is 0 the slope is 0, also at x = 0; the gradient for p needs x > 0."""
     def by_base(g):
-        return _fit(g * p * x ** where(p.data != 0, p - 1, p), x)
-    return x.data ** p.data, by_base, lambda g: _fit(g * x ** p * log(x), p)
+        return _fit(g * p * x ** where(p.array != 0, p - 1, p), x)
+    return x.array ** p.array, by_base, lambda g: _fit(g * x ** p * log(x), p)
 
 
 @primitive
 def exp(x):
-    return np.exp(x.data), lambda g: g * exp(x)
+    return np.exp(x.array), lambda g: g * exp(x)
 
 
 @primitive
 def log(x):
-    return np.log(x.data), lambda g: g / x
+    return np.log(x.array), lambda g: g / x
 
 
 @primitive
 def sqrt(x):
-    return np.sqrt(x.data), lambda g: g / (2 * sqrt(x))
+    return np.sqrt(x.array), lambda g: g / (2 * sqrt(x))
 
 
 @primitive
 def absolute(x):
     """|x|; the slope at the kink 0 is taken as 0."""
-    return np.abs(x.data), lambda g: g * np.sign(x.data)
+    return np.abs(x.array), lambda g: g * np.sign(x.array)
 
 
 @primitive
 def maximum(a, b):
     """The larger of each pair; equals share the gradient."""
-    a_wins = 0.5 * ((a.data > b.data).astype(a.dtype) + (a.data >= b.data))
-    return np.maximum(a.data, b.data), lambda g: _fit(g * a_wins, a), lambda g: _fit(g * (1 - a_wins), b)
+    a_wins = 0.5 * ((a.array > b.array).astype(a.dtype) + (a.array >= b.array))
+    return np.maximum(a.array, b.array), lambda g: _fit(g * a_wins, a), lambda g: _fit(g * (1 - a_wins), b)
 
 
 @primitive
 def _where(a, b, *, condition):
-    return (np.where(condition, a.data, b.data), lambda g: _fit(_where(g, np.zeros_like(g.data), condition=condition), a),
-            lambda g: _fit(_where(np.zeros_like(g.data), g, condition=condition), b))
+    return (np.where(condition, a.array, b.array), lambda g: _fit(_where(g, np.zeros_like(g.array), condition=condition), a),
+            lambda g: _fit(_where(np.zeros_like(g.array), g, condition=condition), b))
 
 
 def where(condition, a, b):
     """a where the array of booleans `condition` is true, b elsewhere; all three broadcast. Numbers take the other one's dtype."""
     a = as_tensor(a, b if isinstance(b, Tensor) else None)
-    return _where(a, as_tensor(b, a), condition=np.array(condition.data if isinstance(condition, Tensor) else condition, bool))
+    return _where(a, as_tensor(b, a), condition=np.array(condition.array if isinstance(condition, Tensor) else condition, bool))
 
 
 @primitive
 def astype(x, *, dtype):
     """x as float32 or float64."""
-    return x.data.astype(dtype), lambda g: astype(g, dtype=x.dtype)
+    return x.array.astype(dtype), lambda g: astype(g, dtype=x.dtype)
 
 
 # Reductions and their transposes.
@@ -122,7 +122,7 @@ def _kept(shape, axes):
 @primitive
 def sum(x, *, axis=None, keepdims=False):
     axes = _axes(axis, x.ndim)
-    return parallel.sum(x.data, axes, keepdims), lambda g: broadcast_to(reshape(g, _kept(x.shape, axes)), x.shape)
+    return parallel.sum(x.array, axes, keepdims), lambda g: broadcast_to(reshape(g, _kept(x.shape, axes)), x.shape)
 
 
 def mean(x, axis=None, keepdims=False):
@@ -135,8 +135,8 @@ def mean(x, axis=None, keepdims=False):
 def max(x, *, axis=None, keepdims=False):
     """The largest entry along `axis`; equals share the gradient."""
     axes = _axes(axis, x.ndim)
-    top = x.data.max(axis=axes, keepdims=True)
-    ties = (x.data == top).astype(x.dtype)
+    top = x.array.max(axis=axes, keepdims=True)
+    ties = (x.array == top).astype(x.dtype)
     share = ties / ties.sum(axis=axes, keepdims=True)
     return top if keepdims else top.reshape([n for a, n in enumerate(top.shape) if a not in axes]), lambda g: reshape(g, top.shape) * share
 
@@ -150,7 +150,7 @@ def min(x, axis=None, keepdims=False):
 
 @primitive
 def _broadcast_to(x, *, shape):
-    return np.broadcast_to(x.data, shape), lambda g: _fit(g, x)
+    return np.broadcast_to(x.array, shape), lambda g: _fit(g, x)
 
 
 def broadcast_to(x, shape):
@@ -160,7 +160,7 @@ def broadcast_to(x, shape):
 
 @primitive
 def _reshape(x, *, shape):
-    return x.data.reshape(shape), lambda g: _reshape(g, shape=x.shape)
+    return x.array.reshape(shape), lambda g: _reshape(g, shape=x.shape)
 
 
 def reshape(x, *shape):
@@ -170,7 +170,7 @@ def reshape(x, *shape):
 
 @primitive
 def _transpose(x, *, axes):
-    return x.data.transpose(axes), lambda g: _transpose(g, axes=tuple(np.argsort(axes)))
+    return x.array.transpose(axes), lambda g: _transpose(g, axes=tuple(np.argsort(axes)))
 
 
 def transpose(x, *axes):
@@ -185,7 +185,7 @@ def transpose(x, *axes):
 
 @primitive
 def _getitem(x, *, index):
-    return x.data[index], lambda g: _putitem(g, index=index, shape=x.shape)
+    return x.array[index], lambda g: _putitem(g, index=index, shape=x.shape)
 
 
 @primitive
@@ -194,16 +194,16 @@ def _putitem(g, *, index, shape):
     out = np.zeros(shape, g.dtype)
     parts = index if isinstance(index, tuple) else (index,)
     if any(isinstance(part, (np.ndarray, list, tuple)) for part in parts):
-        np.add.at(out, index, g.data)       # an entry may be named twice
+        np.add.at(out, index, g.array)       # an entry may be named twice
     else:
-        out[index] = g.data
+        out[index] = g.array
     return out, lambda h: _getitem(h, index=index)
 
 
 def getitem(x, index):
     """x[index] with NumPy's rules; Tensors in the index stand for their arrays."""
     parts = index if isinstance(index, tuple) else (index,)
-    parts = tuple(part.data if isinstance(part, Tensor) else part for part in parts)
+    parts = tuple(part.array if isinstance(part, Tensor) else part for part in parts)
     parts = tuple(part.copy() if isinstance(part, np.ndarray) else part for part in parts)      # the tape keeps the index: it must not change
     return _getitem(x, index=parts if isinstance(index, tuple) else parts[0])
 
@@ -215,7 +215,7 @@ def _concatenate(*tensors, axis):
 
     def part(place):
         return lambda g: _fit(g[before + (slice(int(ends[place]), int(ends[place + 1])),)], tensors[place])
-    return np.concatenate([t.data for t in tensors], axis), *map(part, range(len(tensors)))
+    return np.concatenate([t.array for t in tensors], axis), *map(part, range(len(tensors)))
 
 
 def concatenate(tensors, axis=0):
@@ -236,7 +236,7 @@ def _matmul(a, b):
     """(..., M, K) @ (..., K, L) -> (..., M, L); leading axes broadcast."""
     def swap(t):
         return transpose(t, *range(t.ndim - 2), t.ndim - 1, t.ndim - 2)
-    return parallel.matmul(a.data, b.data), lambda g: _fit(_matmul(g, swap(b)), a), lambda g: _fit(_matmul(swap(a), g), b)
+    return parallel.matmul(a.array, b.array), lambda g: _fit(_matmul(g, swap(b)), a), lambda g: _fit(_matmul(swap(a), g), b)
 
 
 def matmul(a, b):

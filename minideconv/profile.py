@@ -36,7 +36,7 @@ def arithmetic(name: str, result: np.ndarray, inputs, settings: dict) -> int:
 
 def traffic(result: np.ndarray, given) -> int:
     """Bytes of the arrays that an operation is given and of its result, each counted once; 0 if it only looks at them in another shape."""
-    arrays = [value.data if isinstance(value, Tensor) else value for value in given]
+    arrays = [value.array if isinstance(value, Tensor) else value for value in given]
     arrays = {id(array): array for array in arrays if isinstance(array, np.ndarray)}
     if any(np.may_share_memory(result, array) for array in arrays.values()):
         return 0
@@ -91,7 +91,7 @@ class Profile:
             if self._running:
                 self._running[-1].inner += seconds
         is_vjp = isinstance(returned, Tensor)
-        result = returned.data if is_vjp else np.asarray(returned[0])
+        result = returned.array if is_vjp else np.asarray(returned[0])
         rows = [own_row]
         if not is_vjp and name in PRODUCTS and not outermost:
             rows.append(own_row.parts[name.lstrip("_")])

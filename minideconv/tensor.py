@@ -1,8 +1,8 @@
 """The engine: arrays that remember how they were made, and the walk back along that memory. It knows no operation.
 
 A Tensor made by an operation holds a Node: the operation's inputs and, for each, a function that turns the gradient of the
-result into the gradient of that input (a vector-Jacobian product, "vjp"). Nodes point from results to inputs only and no vjp holds its
-own result, so there are no cycles: the tape of a loss is freed with the loss.
+result into the gradient of that input (a vector-Jacobian product, "vjp"). Nodes point from results to inputs only and no vjp
+holds its own result, so there are no cycles: the tape of a loss is freed with the loss.
 
 vjps are written in operations on Tensors. An ordinary backward runs them under no_grad; `grad(..., create_graph=True)`
 records them like anything else, and gradients of gradients cost no further code.
@@ -11,110 +11,186 @@ import functools
 import inspect
 import itertools
 import threading
+from typing import Any, Callable, Iterable, Iterator
 
 import numpy as np
 
-PRIMITIVES = {}                     # name -> operation, everything that @primitive has made
-_state = threading.local()          # .recording, .observer: per thread
-_creation = itertools.count(1)      # a node's inputs are older than the node: creation order is a topological order
-_EXACT = 1 << 14                    # entries up to which a seal holds the whole array
-_SAMPLE = 509                       # entries of a larger one that it holds
+from .seals import Memory, Seal, owner
+
+PRIMITIVES: dict[str, Callable] = {}    # name -> operation, everything that @primitive has made
+_creation = itertools.count(1)          # a node's inputs are older than the node: creation order is a topological order
 
 
 class TapeError(RuntimeError):
     """An array that a live tape depends on was changed or replaced before the walk back."""
 
 
+class _Switches(threading.local):
+    """What holds for this thread now, the last entry of each list; a `with` adds one for as long as it lasts."""
+
+    def __init__(self):
+        self.recording, self.observer = [True], [None]
+
+
+_switches = _Switches()
+
+
 class no_grad:
     """Context manager: operations inside are not recorded (in this thread)."""
 
     def __enter__(self):
-        self.former, _state.recording = recording(), False
+        _switches.recording.append(False)
 
     def __exit__(self, *error):
-        _state.recording = self.former
+        _switches.recording.pop()
 
 
 class enable_grad(no_grad):
     """Context manager: operations inside are recorded, also within a no_grad."""
 
     def __enter__(self):
-        self.former, _state.recording = recording(), True
+        _switches.recording.append(True)
 
 
 def recording() -> bool:
     """Whether operations are being recorded in this thread."""
-    return getattr(_state, "recording", True)
+    return _switches.recording[-1]
 
 
 class observe:
     """Context manager: observer(name, direction, call) is asked to run every operation ("forward") and vjp ("backward") of this thread.
 
-    call is a functools.partial: the observer returns call(), and may look at call.args (the inputs, or the gradient) and call.keywords (settings).
+    call is a functools.partial: the observer returns call(), and may look at call.args (the inputs, or the gradient) and
+    call.keywords (settings), but writes into nothing.
     """
 
-    def __init__(self, observer):
+    def __init__(self, observer: Callable):
         self.observer = observer
 
     def __enter__(self):
-        self.former, _state.observer = getattr(_state, "observer", None), self.observer
+        _switches.observer.append(self.observer)
 
     def __exit__(self, *error):
-        _state.observer = self.former
+        _switches.observer.pop()
+
+
+def plain_array(value: Any, name: str = "data") -> np.ndarray:
+    """`value` as a plain ndarray in this machine's byte order, not copied where it is one. This is where all data enter.
+
+    Subclasses (np.matrix, np.memmap) become what they hold. Raises TypeError for a masked array, and for what holds no
+    float32, float64, integers or booleans.
+    """
+    if type(value) is not np.ndarray and isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must not be a masked array, whose mask would be lost: use its .filled(value), or its mask in md.where")
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub" or (array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8)):
+        raise TypeError(f"{name} must be float32, float64, integers or booleans; got {array.dtype}")
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _data(value) -> np.ndarray:
+    """What Tensor(value) holds: Python numbers and lists of them become float32."""
+    if isinstance(value, Tensor):
+        raise TypeError("data must be an array or numbers, but is a Tensor: use .detach() for the same array off the tape")
+    array = plain_array(value)
+    return array if isinstance(value, (np.ndarray, np.generic)) or array.dtype.kind == "b" else array.astype(np.float32)
 
 
 class Tensor:
     """An ndarray (float32 or float64 where gradients are wanted) and, if it was computed, how.
 
-    data: an ndarray is kept as it is (not copied); Python numbers and lists of them become float32.
-    requires_grad: whether `backward` should leave the gradient in `.grad`, an ndarray of the data's shape and dtype.
-    Operators and the methods that are operations (`sum`, `reshape`, ...) are bound at the end of ops.py.
+    data: a plain ndarray is kept as it is (not copied; another byte order or a subclass is converted); Python numbers and
+    lists of them become float32. requires_grad: whether `backward` should leave the gradient in `.grad`, an ndarray of the
+    data's shape and dtype. Raises TypeError for what holds no numbers and for integers that are to require a gradient.
+
+    The array has two doors. `.data` (as `.numpy()` and np.asarray) is the user's: whoever has it may write, and from then on the tape watches. Any
+    change of an array between the operation that used it and the walk back (an entry, a slice, a fill, an optimizer's
+    step, through whatever view of its memory) is a TapeError, as is a rebound `.data`. `.array` is the engine's: a promise
+    not to write and not to hand it on, which costs nothing. Operators, comparisons and the methods that are operations (`sum`, `reshape`, ...)
+    are bound at the end of ops.py, NumPy's functions in numpy_calls.py.
     """
-    __slots__ = ("data", "grad", "requires_grad", "node", "__weakref__")
+    __slots__ = ("array", "memory", "grad", "node", "_requires_grad", "__weakref__")
     __array_ufunc__ = None          # so that ndarray * Tensor calls Tensor.__rmul__
 
-    def __init__(self, data, requires_grad: bool = False):
-        if isinstance(data, Tensor):
-            raise TypeError("data must be an array or numbers, but is a Tensor: use .detach() for the same array off the tape")
-        array = data if isinstance(data, np.ndarray) else np.asarray(data)
-        if array is not data and not isinstance(data, np.generic) and array.dtype.kind in "fiu":
-            array = array.astype(np.float32)
-        if array.dtype.kind not in "fiub" or (array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8)):
-            raise TypeError(f"data must be float32, float64, integers or booleans; got {array.dtype}")
-        if requires_grad and array.dtype.kind != "f":
-            raise TypeError(f"only float32 and float64 data can require a gradient; got {array.dtype}: convert it with .astype(np.float32)")
-        self.data, self.grad, self.requires_grad, self.node = array, None, bool(requires_grad), None
+    def __init__(self, data: Any, requires_grad: bool = False):
+        self.array, self.memory = _data(data), Memory(public=True)
+        self.grad, self.node, self.requires_grad = None, None, requires_grad
 
-    shape = property(lambda self: self.data.shape)
-    dtype = property(lambda self: self.data.dtype)
-    ndim = property(lambda self: self.data.ndim)
-    size = property(lambda self: self.data.size)
+    shape = property(lambda self: self.array.shape)
+    dtype = property(lambda self: self.array.dtype)
+    ndim = property(lambda self: self.array.ndim)
+    size = property(lambda self: self.array.size)
+
+    @property
+    def data(self) -> np.ndarray:
+        """The array itself, to read or to write. May be rebound to another one."""
+        if not self.memory.public:
+            self.memory.publish()
+        return self.array
+
+    @data.setter
+    def data(self, value: Any):
+        array = _data(value)
+        if self.requires_grad and array.dtype.kind != "f":
+            raise TypeError(f"the data of a Tensor that requires a gradient must be float32 or float64; got {array.dtype}")
+        self.array, self.memory = array, Memory(public=True)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients are wanted, of this Tensor or of what it was computed from. Only float32 and float64 can."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, flag: bool):
+        if flag and self.array.dtype.kind != "f":
+            raise TypeError(f"only float32 and float64 data can require a gradient; got {self.dtype}: convert it with .astype(np.float32)")
+        self._requires_grad = bool(flag)
 
     def __len__(self):
-        return len(self.data)
+        return len(self.array)
+
+    def __iter__(self) -> "Iterator[Tensor]":
+        if self.ndim == 0:
+            raise TypeError("a Tensor with no axes cannot be iterated over: .item() is its number")
+        return (self[place] for place in range(len(self)))
 
     def __array__(self, dtype=None, copy=None):
-        return np.array(self.data, dtype) if copy else np.asarray(self.data, dtype)
+        return np.array(self.array if copy else self.data, dtype, copy=copy)
 
     def __repr__(self):
         origin = f", from {self.node.name}" if self.node else ", requires_grad=True" if self.requires_grad else ""
-        return f"Tensor({np.array2string(self.data, separator=', ', prefix='Tensor(')}, {self.dtype}{origin})"
+        return f"Tensor({np.array2string(self.array, separator=', ', prefix='Tensor(')}, {self.dtype}{origin})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self._only("a format like " + repr(spec)), spec) if spec else str(self)
+
+    def __bool__(self):
+        return bool(self._only("bool()"))
+
+    def __float__(self):
+        return float(self._only("float()"))
+
+    def __int__(self):
+        return int(self._only("int()"))
+
+    def _only(self, what):
+        if self.size != 1:
+            raise ValueError(f"{what} needs a Tensor with one entry; this one has shape {self.shape}")
+        return self.array.item()
+
+    def item(self) -> "float | int | bool":
+        """The one number of a Tensor of size 1, as a Python number; ValueError for any other size."""
+        return self._only("item()")
 
     def numpy(self) -> np.ndarray:
         """The array itself, not a copy."""
         return self.data
 
-    def item(self) -> float:
-        """The one number of a Tensor of size 1, as a Python number; ValueError for any other size."""
-        if self.data.size != 1:
-            raise ValueError(f"item() needs a Tensor with one entry; this one has shape {self.shape}")
-        return self.data.item()
-
     def detach(self) -> "Tensor":
         """A Tensor of the same array that no tape knows: gradients stop here."""
-        return Tensor(self.data)
+        return _engines(self.array, self.memory)
 
-    def backward(self, gradient=None, inputs=None) -> None:
+    def backward(self, gradient: Any = None, inputs: "Iterable[Tensor] | None" = None) -> None:
         """Add the gradient of this Tensor to `.grad` of every leaf that requires one, or only of `inputs` where given.
 
         gradient: the weight of each entry, of this Tensor's shape; may be left out for a single entry (then it is 1).
@@ -124,67 +200,113 @@ class Tensor:
         if not self.requires_grad:
             raise ValueError("backward() needs a Tensor computed from inputs with requires_grad=True (outside no_grad)")
         for tensor, g in _walk(self, gradient, inputs, create_graph=False).items():
-            tensor.grad = np.array(g.data) if tensor.grad is None else np.asarray(tensor.grad + g.data)     # a sum of 0-d arrays is no array
+            # np.asarray: the sum of two arrays without axes is no array.
+            tensor.grad = np.array(g.array) if tensor.grad is None else np.asarray(tensor.grad + g.array)
+
+
+def _engines(array: np.ndarray, memory: "Memory | None" = None) -> Tensor:
+    """A Tensor of the engine's own array: new, or in memory that the engine knows."""
+    tensor = Tensor(array)
+    tensor.memory = Memory(public=False) if memory is None else memory
+    return tensor
 
 
 class Node:
     """One recorded operation: its inputs, a vjp for each (None where no gradient is wanted), and seals on the inputs' arrays."""
     __slots__ = ("name", "inputs", "vjps", "order", "seals", "settings")
 
-    def __init__(self, name, inputs, vjps, settings):
+    def __init__(self, name: str, inputs: tuple, vjps: tuple, settings: dict):
         self.name, self.inputs, self.vjps, self.settings = name, inputs, vjps, settings
         self.order = next(_creation)
-        self.seals = [(tensor.data, _fingerprint(tensor.data)) for tensor in inputs]
+        self.seals = [Seal(tensor.array, tensor.memory) for tensor in inputs]
 
-    def check(self):
+    def check(self) -> None:
         """TapeError if an input's array is not what it was when the operation ran."""
-        for place, (tensor, (array, seal)) in enumerate(zip(self.inputs, self.seals)):
-            if tensor.data is not array or _fingerprint(array) != seal:
-                how = "replaced" if tensor.data is not array else "changed in place"
+        for place, (tensor, seal) in enumerate(zip(self.inputs, self.seals)):
+            if tensor.array is not seal.array or seal.broken():
+                how = "replaced" if tensor.array is not seal.array else "changed in place"
                 raise TapeError(f"input {place} of {self.name}, shape {tensor.shape}, was {how} after {self.name} ran and before the walk back, so "
                                 f"its gradient would be wrong: run the forward pass again after changing it")
 
 
-def _fingerprint(array) -> bytes:
-    """The bytes of a small array; of a larger one 509 entries spread over it and the last (every step of an optimiser shows there)."""
-    if array.size <= _EXACT:
-        return array.tobytes()
-    sample = (array.reshape(-1) if array.flags.c_contiguous else array.flat)[::array.size // _SAMPLE]
-    return sample.tobytes() + array[(-1,) * array.ndim].tobytes()
+# The dtype rule, for all operations: where fractions are needed, by the operation (a quotient, a mean, a sigmoid) or because another input
+# has them, integers and booleans are computed in float32, 64-bit integers in float64. Where they are not (sums, products,
+# maxima, shapes), the dtype is NumPy's. Beside a Tensor, Python numbers take its dtype, or the floating one of integers.
+
+def floating(dtype: np.dtype) -> np.dtype:
+    """The dtype that fractions of `dtype` are computed in."""
+    return dtype if dtype.kind == "f" else np.dtype(np.float64 if dtype.itemsize == 8 else np.float32)
 
 
-def as_tensor(value, like=None) -> Tensor:
-    """`value` as a Tensor. Numbers and arrays of integers take the dtype of `like`, so that float32 stays float32."""
+def as_tensor(value: Any, like: "Tensor | None" = None) -> Tensor:
+    """`value` as a Tensor. Beside a floating `like`, numbers, lists and arrays of integers take its dtype, so that float32 stays float32.
+
+    Beside integers a whole Python number takes their dtype (ValueError if it does not fit), a fraction their floating one.
+    """
     if isinstance(value, Tensor):
         return value
     if not isinstance(value, (np.ndarray, np.generic, int, float, list, tuple)):
         raise TypeError(f"expected a Tensor, an array or a number; got {type(value).__name__}")
-    array = np.asarray(value)
-    if like is not None and like.dtype.kind == "f" and (array.ndim == 0 or array.dtype.kind in "iub") and array.dtype.kind in "fiub":
-        array = array.astype(like.dtype)
-    return Tensor(array if isinstance(value, (np.ndarray, np.generic)) or like is not None else value)
+    if like is None:
+        return Tensor(value)
+    array = plain_array(value)
+    python = not isinstance(value, (np.ndarray, np.generic)) or isinstance(value, float)
+    if like.dtype.kind == "f":
+        return Tensor(array.astype(like.dtype) if python or array.ndim == 0 or array.dtype.kind in "iub" else array)
+    if python and array.dtype.kind == "f":
+        return Tensor(array.astype(floating(like.dtype)))
+    if isinstance(value, int) and like.dtype.kind in "iu":
+        if not np.iinfo(like.dtype).min <= value <= np.iinfo(like.dtype).max:
+            raise ValueError(f"{value} does not fit a Tensor of {like.dtype}: convert it, e.g. with .astype(np.float32)")
+        return Tensor(array.astype(like.dtype))
+    return Tensor(array)
 
 
-def primitive(function):
+def as_floating(value: Any, like: "Tensor | None" = None) -> Tensor:
+    """as_tensor, and integers and booleans in the dtype that their fractions are computed in: float32, or float64 for 64-bit integers."""
+    if like is not None and isinstance(value, int):
+        value = float(value)
+    tensor = as_tensor(value, like)
+    return tensor if tensor.dtype.kind == "f" else _engines(tensor.array.astype(floating(tensor.dtype)))
+
+
+def primitive(function: "Callable | None" = None, *, fractions: bool = False) -> Callable:
     """Make an operation of a function (*inputs, **settings) -> (result array, one vjp per input).
 
-    Inputs arrive as Tensors (None stays None where that is an input's default). A vjp takes the gradient of the result, a Tensor, and returns that of its input,
-    computed with operations on Tensors; it may use the inputs, never the result (that would be a cycle).
+    Tensors are given by position, settings by name. Inputs arrive as Tensors (None stays None where that is an input's default), to be read through
+    `.array`; the result is a new array or a view of an input's. A vjp takes the gradient of the result, a Tensor, and returns
+    that of its input, computed with operations on Tensors; it may use the inputs, never the result (that would be a cycle).
+    fractions: the operation needs them, so integers and booleans arrive as floating Tensors (the dtype rule above).
     """
-    name = function.__name__
-    optional = {place for place, p in enumerate(inspect.signature(function).parameters.values()) if p.default is None}
+    if function is None:
+        return functools.partial(primitive, fractions=fractions)
+    name, parameters = function.__name__, inspect.signature(function).parameters.values()
+    optional = {place for place, p in enumerate(parameters) if p.default is None and p.kind != p.KEYWORD_ONLY}
+    most = np.inf if any(p.kind == p.VAR_POSITIONAL for p in parameters) else sum(p.kind != p.KEYWORD_ONLY for p in parameters)
+
+    def as_inputs(values):
+        if len(values) > most:
+            raise TypeError(f"{name}{inspect.signature(function)} takes Tensors by position, {most} at most, and settings by name; got {len(values)} by position")
+        like = next((i for i in values if isinstance(i, Tensor)), None)
+        convert = as_floating if fractions else as_tensor
+        inputs = [i if i is None and place in optional else convert(i, like) for place, i in enumerate(values)]
+        if len({i.array.dtype.kind == "f" for i in inputs if i is not None}) > 1:
+            inputs = [i if i is None else as_floating(i) for i in inputs]
+        return inputs
 
     @functools.wraps(function)
-    def operation(*inputs, **settings):
-        like = next((i for i in inputs if isinstance(i, Tensor)), None)
-        inputs = [i if isinstance(i, Tensor) or (i is None and place in optional) else as_tensor(i, like) for place, i in enumerate(inputs)]
-        observer = getattr(_state, "observer", None)
+    def operation(*values, **settings) -> Tensor:
+        inputs = as_inputs(values)
+        observer = _switches.observer[-1]
         if observer is None:
             data, *vjps = function(*inputs, **settings)
         else:
             data, *vjps = observer(name, "forward", functools.partial(function, *inputs, **settings))
-        result = Tensor(data if isinstance(data, np.ndarray) else np.asarray(data))
-        if recording() and any(i is not None and i.requires_grad for i in inputs):
+        data = data if isinstance(data, np.ndarray) else np.asarray(data)
+        root = owner(data)
+        result = _engines(data, next((i.memory for i in inputs if i is not None and owner(i.array) is root), None))
+        # Whole numbers have no slope: a result of integers or booleans is never on the tape.
+        if recording() and data.dtype.kind == "f" and any(i is not None and i.requires_grad for i in inputs):
             kept = [(i, vjp if i.requires_grad else None) for i, vjp in zip(inputs, vjps) if i is not None]
             result.requires_grad = True
             result.node = Node(name, tuple(i for i, _ in kept), tuple(vjp for _, vjp in kept), settings)
@@ -222,10 +344,10 @@ def _walk(output, gradient, wanted, create_graph) -> dict:
     if gradient.shape != output.shape:
         raise ValueError(f"gradient must have the output's shape {output.shape}; got {gradient.shape}")
     if gradient.dtype != output.dtype:
-        gradient = Tensor(gradient.data.astype(output.dtype))
+        gradient = gradient.astype(output.dtype)
     path, wanted = _history(output, None if wanted is None else set(wanted))
     on_path, pending, arrived = set(path), {output: gradient}, {}
-    observer = getattr(_state, "observer", None)
+    observer = _switches.observer[-1]
     with enable_grad() if create_graph else no_grad():
         while path:
             tensor = path.pop()
@@ -247,7 +369,7 @@ def _walk(output, gradient, wanted, create_graph) -> dict:
     return arrived
 
 
-def grad(output, inputs, gradient=None, create_graph: bool = False, allow_unused: bool = False) -> tuple:
+def grad(output: Tensor, inputs: "Tensor | Iterable[Tensor]", gradient: Any = None, create_graph: bool = False, allow_unused: bool = False) -> tuple:
     """The gradients of `output` with respect to each of `inputs` (Tensors that require one), as a tuple of Tensors.
 
     gradient: the weight of each entry of `output`, of its shape; may be left out for a single entry.

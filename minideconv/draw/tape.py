@@ -65,7 +65,7 @@ class _Plain(ast.NodeTransformer):
 
     def visit_Attribute(self, attribute):
         self.generic_visit(attribute)
-        return attribute.value if attribute.attr == "data" else attribute
+        return attribute.value if attribute.attr in ("array", "data") else attribute
 
 
 @functools.lru_cache(maxsize=None)
