@@ -7,7 +7,9 @@ from .tensor import Tensor, as_floating, primitive, recording
 
 @primitive
 def gate(g, *, x, slope):
-    """g where the array x > 0, slope * g elsewhere; x is a constant here (the second derivative of a ramp is zero)."""
+    """g where the array x > 0, slope * g elsewhere; x is a constant here (the second derivative of
+    a ramp is zero).
+    """
     return kernels.active().gate(g.array, x, slope), lambda h: gate(h, x=x, slope=slope)
 
 
@@ -18,7 +20,9 @@ def _leaky_relu(x, *, negative_slope):
 
 
 def leaky_relu(x, negative_slope=0.01) -> Tensor:
-    """x where x > 0, negative_slope * x elsewhere (Maas et al. 2013). The slope at 0 is taken as negative_slope."""
+    """x where x > 0, negative_slope * x elsewhere (Maas et al. 2013). The slope at 0 is taken as
+    negative_slope.
+    """
     return _leaky_relu(x, negative_slope=negative_slope)
 
 
@@ -65,7 +69,8 @@ def softmax(x, axis=-1) -> Tensor:
 
 
 def dropout(x, p, *, rng, training) -> Tensor:
-    """While training, each entry is zero with probability p and the others are divided by 1 - p (Srivastava et al. 2014); else x.
+    """While training, each entry is zero with probability p and the others are divided by 1 - p
+    (Srivastava et al. 2014); else x.
 
     rng: the np.random.Generator that draws. Raises ValueError for p outside [0, 1).
     """

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import __version__, data, parallel
+from . import __version__, data, machine, parallel
 
 DEFAULT_EPOCHS = 3
 
@@ -263,7 +263,7 @@ def _bench(args) -> int:
 def _info(args) -> int:
     from importlib.metadata import version
     print(f"minideconv {__version__}, Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "matplotlib")))
-    print(f"processor: {parallel.processor()}; threads: {parallel.num_threads()} of {parallel.available_threads()}")
-    for line in parallel.blas_report():
+    print(f"processor: {machine.processor()}; threads: {parallel.num_threads()} of {machine.available_threads()}")
+    for line in machine.blas_report():
         print(line)
     return 0

@@ -1,4 +1,5 @@
-"""What this process computes on: processors, the BLAS library and its threads, and the memory that the C library keeps.
+"""What this process computes on: processors, the BLAS library and its threads, and the memory that
+the C library keeps.
 
 The one place that touches BLAS settings and memory policy.
 """
@@ -15,10 +16,11 @@ def available_threads() -> int:
 
 
 class OneBlasThread:
-    """While any thread is inside, BLAS computes with one thread; the last one out gives it its setting back.
+    """While any thread is inside, BLAS computes with one thread; the last one out gives it its
+    setting back.
 
-    Two pools of threads fight: BLAS's idle workers spin on the core that the engine's need, which costs milliseconds at
-    every switch.
+    Two pools of threads fight: BLAS's idle workers spin on the core that the engine's need, which
+    costs milliseconds at every switch.
     """
 
     def __init__(self):
@@ -47,16 +49,19 @@ class OneBlasThread:
 
     def _set(self, threads):
         for library, count in zip(self.libraries, threads, strict=True):
-            # threadpoolctl lets only the first thread that ever set OpenBLAS's limit change it; here our lock keeps order.
+            # threadpoolctl lets only the first thread that ever set OpenBLAS's limit change it;
+            # here our lock keeps order.
             getattr(library, "clear_controlling_thread", lambda force: None)(force=True)
             library.set_num_threads(count)
 
 
 def keep_memory() -> None:
-    """Have the C library keep freed memory for this process instead of handing it back page by page (glibc; elsewhere nothing happens).
+    """Have the C library keep freed memory for this process instead of handing it back page by page
+    (glibc; elsewhere nothing happens).
 
-    A training step frees and takes again every array of the last one; mapped and faulted in anew each time they cost 15 to
-    20 % of it. What the user has set in the environment (MALLOC_...) stays as it is.
+    A training step frees and takes again every array of the last one; mapped and faulted in anew
+    each time they cost 15 to 20 % of it. What the user has set in the environment (MALLOC_...)
+    stays as it is.
     """
     if not sys.platform.startswith("linux") or any(name.startswith("MALLOC_") for name in os.environ):
         return
@@ -81,7 +86,9 @@ def processor() -> str:
 
 
 def blas_report() -> list[str]:
-    """A line for each BLAS in this process, with the kernel it chose, and one more where this processor could do better."""
+    """A line for each BLAS in this process, with the kernel it chose, and one more where this
+    processor could do better.
+    """
     from threadpoolctl import threadpool_info
     lines = []
     for library in threadpool_info():
@@ -90,6 +97,7 @@ def blas_report() -> list[str]:
         kernel = library.get("architecture", "unknown")
         lines.append(f"BLAS: {library['internal_api']} {library['version']}, kernel {kernel}")
         if library["internal_api"] == "openblas" and kernel in ("Haswell", "Zen") and " avx512f " in _cpuinfo():
-            lines.append("      this processor has AVX-512, which that kernel leaves unused: set OPENBLAS_CORETYPE=SkylakeX before Python starts "
+            lines.append("      this processor has AVX-512, which that kernel leaves unused: set "
+                         "OPENBLAS_CORETYPE=SkylakeX before Python starts "
                          "(Linear layers up to twice as fast; convolutions have products of their own)")
     return lines

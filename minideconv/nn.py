@@ -209,7 +209,7 @@ class Conv2d(_Conv):
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, False, rng)
 
     def forward(self, x):
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, dilation=self.dilation, groups=self.groups)
 
 
 class ConvTranspose2d(_Conv):
@@ -223,7 +223,8 @@ class ConvTranspose2d(_Conv):
         self.output_padding = shapes.pair(output_padding, "output_padding", least=0)
 
     def forward(self, x, output_size=None):
-        return F.conv_transpose2d(x, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.dilation, self.groups, output_size)
+        return F.conv_transpose2d(x, self.weight, self.bias, self.stride, self.padding, output_padding=self.output_padding,
+                                  dilation=self.dilation, groups=self.groups, output_size=output_size)
 
     def __call__(self, x, output_size=None):
         return self.forward(x, output_size)

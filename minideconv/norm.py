@@ -1,8 +1,9 @@
 """Batch normalisation, and the leaky ReLU that so often follows it, in one pass over memory.
 
-Notation: x (..., C) is a batch of R = N or N*H*W rows of C channels; xhat = (x - mean) / sqrt(variance + eps) per channel;
-y = xhat * weight + bias. Formulas: Ioffe and Szegedy 2015. The mean is subtracted before anything is scaled, so that channels
-far from zero keep their digits; what its rounding to x's precision leaves over goes into the shift.
+Notation: x (..., C) is a batch of R = N or N*H*W rows of C channels; xhat = (x - mean) /
+sqrt(variance + eps) per channel; y = xhat * weight + bias. Formulas: Ioffe and Szegedy 2015. The
+mean is subtracted before anything is scaled, so that channels far from zero keep their digits; what
+its rounding to x's precision leaves over goes into the shift.
 """
 import functools
 
@@ -34,7 +35,9 @@ def _differentiable(x, weight, bias, eps, slope):
 
 @primitive
 def batch_norm_training(x, weight=None, bias=None, *, eps, slope, moments):
-    """(x - mean) / sqrt(variance + eps) * weight + bias, then leaky ReLU with `slope` (1: none). moments: mean and variance of x."""
+    """(x - mean) / sqrt(variance + eps) * weight + bias, then leaky ReLU with `slope` (1: none).
+    moments: mean and variance of x.
+    """
     (mean, variance), count, active = moments, x.size // x.shape[-1], kernels.active()
     inverse = 1 / np.sqrt(variance + eps)
     centre = mean.astype(x.dtype)
@@ -45,7 +48,9 @@ def batch_norm_training(x, weight=None, bias=None, *, eps, slope, moments):
 
     @functools.lru_cache(maxsize=1)
     def sums(g):
-        """What all three gradients need: the sums of g' and of g' * xhat, with g' = g through the activation."""
+        """What all three gradients need: the sums of g' and of g' * xhat, with g' = g through the
+        activation.
+        """
         plain, weighted = active.normalise_sums(g.array, x.array, affine)
         return plain, (weighted - rest * plain) * inverse
 
@@ -66,25 +71,30 @@ def batch_norm_training(x, weight=None, bias=None, *, eps, slope, moments):
 
 
 def _check(x, **channels):
-    """ValueError or TypeError where the arrays of one entry per channel do not fit x; None is left out."""
+    """ValueError or TypeError where the arrays of one entry per channel do not fit x; None is left
+    out.
+    """
     if x.ndim not in (2, 4):
         raise ValueError(f"x must be (N, C) or (N, H, W, C); got shape {x.shape}")
     for name, one in channels.items():
         if one is not None and one.shape != x.shape[-1:]:
-            raise ValueError(f"{name} must have one entry per channel, shape {x.shape[-1:]}, for x of {x.shape}; got {one.shape}")
+            raise ValueError(f"{name} must have one entry per channel, shape {x.shape[-1:]}, for x of {x.shape}; "
+                             f"got {one.shape}")
         if name in ("weight", "bias") and one is not None and one.dtype != x.dtype:
             raise TypeError(f"{name} must have x's dtype {x.dtype}; got {one.dtype}")
 
 
 def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5, *,
                negative_slope=1.0) -> Tensor:
-    """(x - mean) / sqrt(variance + eps) * weight + bias for each channel of x (N, C) or (N, H, W, C) (Ioffe and Szegedy 2015).
+    """(x - mean) / sqrt(variance + eps) * weight + bias for each channel of x (N, C) or (N, H, W,
+    C) (Ioffe and Szegedy 2015).
 
-    training: mean and (biased) variance of this batch, and running_mean, running_var (C,) updated in place, unless None:
-    new = (1 - momentum) * old + momentum * batch, the running variance unbiased (PyTorch's rule). Otherwise the running ones are used.
-    weight, bias: (C,), of x's dtype, or None. negative_slope: a leaky ReLU on the result in the same pass (1: none).
-    Raises ValueError for shapes that do not fit, for a training batch with one value per channel, for missing running
-    statistics; TypeError for a weight or bias of another dtype.
+    training: mean and (biased) variance of this batch, and running_mean, running_var (C,) updated
+    in place, unless None: new = (1 - momentum) * old + momentum * batch, the running variance
+    unbiased (PyTorch's rule). Otherwise the running ones are used. weight, bias: (C,), of x's
+    dtype, or None. negative_slope: a leaky ReLU on the result in the same pass (1: none). Raises
+    ValueError for shapes that do not fit, for a training batch with one value per channel, for
+    missing running statistics; TypeError for a weight or bias of another dtype.
     """
     x = as_floating(x)
     weight, bias = (None if one is None else as_tensor(one, x) for one in (weight, bias))
@@ -97,7 +107,8 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
         return _ramp(y if bias is None else y + bias, negative_slope)
     count = x.size // x.shape[-1]
     if count < 2:
-        raise ValueError(f"x must have at least 2 values per channel when training=True (their variance is needed); got shape {x.shape}")
+        raise ValueError(f"x must have at least 2 values per channel when training=True (their variance is needed); "
+                         f"got shape {x.shape}")
     mean, variance = moments = kernels.active().moments(x.array)
     for running, batch in ((running_mean, mean), (running_var, variance * count / (count - 1))):
         if running is not None:

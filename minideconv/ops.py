@@ -5,7 +5,7 @@ integer or a tuple; `keepdims` as there. The operators are bound to Tensor in on
 """
 import numpy as np
 
-from . import parallel
+from . import kernels
 from .tensor import Tensor, as_tensor, primitive
 
 
@@ -122,7 +122,7 @@ def _kept(shape, axes):
 @primitive
 def sum(x, *, axis=None, keepdims=False):
     axes = _axes(axis, x.ndim)
-    return parallel.sum(x.array, axes, keepdims), lambda g: broadcast_to(reshape(g, _kept(x.shape, axes)), x.shape)
+    return kernels.active().sum(x.array, axes, keepdims), lambda g: broadcast_to(reshape(g, _kept(x.shape, axes)), x.shape)
 
 
 def mean(x, axis=None, keepdims=False):
@@ -236,7 +236,7 @@ def _matmul(a, b):
     """(..., M, K) @ (..., K, L) -> (..., M, L); leading axes broadcast."""
     def swap(t):
         return transpose(t, *range(t.ndim - 2), t.ndim - 1, t.ndim - 2)
-    return parallel.matmul(a.array, b.array), lambda g: _fit(_matmul(g, swap(b)), a), lambda g: _fit(_matmul(swap(a), g), b)
+    return kernels.active().matmul(a.array, b.array), lambda g: _fit(_matmul(g, swap(b)), a), lambda g: _fit(_matmul(swap(a), g), b)
 
 
 def matmul(a, b):

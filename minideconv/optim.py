@@ -1,6 +1,8 @@
-"""Optimisers: what to do with a gradient. They change each parameter's array in place; a tape that still needs the old values notices.
+"""Optimisers: what to do with a gradient. They change each parameter's array in place; a tape that
+still needs the old values notices.
 
-Parameters whose .grad is None are left alone. weight_decay is L2, added to the gradient (torch.optim.Adam's, not AdamW's).
+Parameters whose .grad is None are left alone. weight_decay is L2, added to the gradient
+(torch.optim.Adam's, not AdamW's).
 """
 import numpy as np
 
@@ -10,7 +12,8 @@ from .tensor import Tensor
 
 
 class Optimizer:
-    """What all optimisers share: the list of parameters, their state arrays, and how to save them."""
+    """What all optimisers share: the list of parameters, their state arrays, and how to save them.
+    """
 
     state_names = ()        # one array of the parameter's shape each, zero at first
 
@@ -39,11 +42,14 @@ class Optimizer:
             p.grad = None
 
     def step(self) -> None:
-        """Move every parameter that has a gradient. ValueError where a gradient's shape or dtype is not its parameter's."""
-        moved = [(p, state) for p, state in zip(self.params, self.state) if p.grad is not None]
-        for p, state in moved:
+        """Move every parameter that has a gradient. ValueError where a gradient's shape or dtype is
+        not its parameter's.
+        """
+        moved = [(p, state) for p, state in zip(self.params, self.state, strict=True) if p.grad is not None]
+        for p, _ in moved:
             if p.grad.shape != p.shape or p.grad.dtype != p.dtype:
-                raise ValueError(f"a gradient of {p.grad.dtype} {p.grad.shape} does not fit its parameter of {p.dtype} {p.shape}")
+                raise ValueError(f"a gradient of {p.grad.dtype} {p.grad.shape} does not fit its parameter of "
+                                 f"{p.dtype} {p.shape}")
         self.steps += 1
         for p, state in moved:
             if not (p.array.flags.c_contiguous and p.array.flags.writeable):
@@ -51,15 +57,21 @@ class Optimizer:
             self._update(p.data, p.grad, state)
 
     def state_dict(self) -> dict:
-        """Copies of all that `step` depends on: {"lr", "steps", "0.momentum", ...}: numbers and arrays."""
-        arrays = {f"{place}.{name}": array.copy() for place, state in enumerate(self.state) for name, array in state.items()}
+        """Copies of all that `step` depends on: {"lr", "steps", "0.momentum", ...}: numbers and
+        arrays.
+        """
+        arrays = {f"{place}.{name}": array.copy()
+                  for place, state in enumerate(self.state) for name, array in state.items()}
         return {"lr": self.lr, "steps": self.steps, **arrays}
 
     def load_state_dict(self, state: dict) -> None:
-        """Take over a state_dict. KeyError names missing or unknown keys, ValueError a shape; nothing changes before all fits."""
+        """Take over a state_dict. KeyError names missing or unknown keys, ValueError a shape;
+        nothing changes before all fits.
+        """
         mine = self.state_dict()
         if set(mine) != set(state):
-            raise KeyError(f"state of another optimiser: missing {sorted(set(mine) - set(state))}, unknown {sorted(set(state) - set(mine))}")
+            raise KeyError(f"state of another optimiser: missing {sorted(set(mine) - set(state))}, unknown "
+                           f"{sorted(set(state) - set(mine))}")
         for key, value in mine.items():
             if np.shape(value) != np.shape(state[key]):
                 raise ValueError(f"{key} must have shape {np.shape(value)}; got {np.shape(state[key])}")
@@ -70,9 +82,11 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """p -= lr * g; with momentum, velocity = momentum * velocity + g and p -= lr * velocity (Nesterov: lr * (g + momentum * velocity)).
+    """p -= lr * g; with momentum, velocity = momentum * velocity + g and p -= lr * velocity
+    (Nesterov: lr * (g + momentum * velocity)).
 
-    PyTorch's form. Raises ValueError for a negative rate, momentum outside [0, 1), nesterov without momentum.
+    PyTorch's form. Raises ValueError for a negative rate, momentum outside [0, 1), nesterov without
+    momentum.
     """
 
     def __init__(self, params, lr, momentum=0, nesterov=False, weight_decay=0):
@@ -95,9 +109,11 @@ class SGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """p -= lr * mhat / (sqrt(vhat) + eps), with running means m of g and v of g ** 2, corrected for their start at zero.
+    """p -= lr * mhat / (sqrt(vhat) + eps), with running means m of g and v of g ** 2, corrected for
+    their start at zero.
 
-    Kingma and Ba 2015, algorithm 1. betas: how slowly m and v forget. Raises ValueError for values outside their range.
+    Kingma and Ba 2015, algorithm 1. betas: how slowly m and v forget. Raises ValueError for values
+    outside their range.
     """
     state_names = ("mean", "square")
 

@@ -1,8 +1,9 @@
 """The one thread pool, and how work is cut for it.
 
-Work is split into chunks whose sizes depend on shapes alone, never on the number of threads, and every chunk writes its own part of
-the result; so results are bit-identical for any number of threads. NumPy and Numba (nogil) both let go of the interpreter lock
-while they compute, so plain Python threads keep every core busy.
+Work is split into chunks whose sizes depend on shapes alone, never on the number of threads, and
+every chunk writes its own part of the result; so results are bit-identical for any number of
+threads. NumPy and Numba (nogil) both let go of the interpreter lock while they compute, so plain
+Python threads keep every core busy.
 
 BLAS gets one thread while ours run, see machine.py.
 """
@@ -25,7 +26,9 @@ _threads = None
 
 
 def num_threads() -> int:
-    """How many threads compute: set_num_threads, else the environment's MINIDECONV_NUM_THREADS, else all processors."""
+    """How many threads compute: set_num_threads, else the environment's MINIDECONV_NUM_THREADS,
+    else all processors.
+    """
     if _threads is None:
         named = os.environ.get("MINIDECONV_NUM_THREADS")
         if named and not (named.isdigit() and int(named) > 0):
@@ -80,15 +83,20 @@ if hasattr(os, "register_at_fork"):
 
 
 def run(task, count: int) -> None:
-    """Call task(i) for every i in range(count), spread over the threads, and return when all are done.
+    """Call task(i) for every i in range(count), on all threads, and return when all are done.
 
-    The caller's thread works too. Inside a task, `run` works through its own tasks alone. A task's exception is raised here; what has not begun then
-    is left out.
+    The caller's thread works too. Inside a task, `run` works through its own tasks alone. A task's
+    exception is raised here; what has not begun then is left out.
     """
     if getattr(_thread, "inside", False):
         for index in range(count):
             task(index)
-        return
+    elif count > 0:
+        _spread(task, count)
+
+
+def _spread(task, count: int) -> None:
+    """`run` for somebody who is not at work for the pool already."""
     indices, dones, errors, all_done = itertools.count(), itertools.count(1), [], threading.Lock()
 
     def work():
@@ -111,19 +119,20 @@ def run(task, count: int) -> None:
             work()
         finally:
             _thread.inside = False
-        if count > 0:
-            all_done.acquire()      # wait for tasks that have begun; a helper that wakes up only now finds none left
+        all_done.acquire()          # wait for tasks that have begun; a helper that wakes up only now finds none left
     if errors:
         raise errors[0]
 
 
 def spans(total: int, size: int) -> list[slice]:
-    """`total` entries as slices of nearly equal lengths of at most `size`; a multiple of 4 of them, so that 2 or 4 threads end together."""
+    """`total` entries as slices of nearly equal lengths of at most `size`; a multiple of 4 of them,
+    so that 2 or 4 threads end together.
+    """
     count = -(-total // size)
     if count > 1:
         count = min(total, -(-count // 4) * 4)
     ends = [total * part // count for part in range(count + 1)] if count else [0]
-    return [slice(start, end) for start, end in zip(ends, ends[1:])]
+    return [slice(start, end) for start, end in zip(ends, ends[1:], strict=False)]
 
 
 class Chunk(NamedTuple):
@@ -135,25 +144,32 @@ class Chunk(NamedTuple):
 
 
 def chunks(count: int, rows: int, row_bytes: int, budget: int) -> list[Chunk]:
-    """A batch of `count` images as chunks that take about `budget` bytes: whole images, or bands of rows (even ones, but for the last)."""
+    """A batch of `count` images as chunks that take about `budget` bytes: whole images, or bands of
+    rows (even ones, but for the last).
+    """
     if count == 0:
         return []
     images = min(budget // max(1, rows * row_bytes), -(-count // 4))
     if images >= 1 and count >= 4:
         return [Chunk(part.start, part.stop, 0, rows) for part in spans(count, images)]
-    bands = spans((rows + 1) // 2, min(max(1, budget // (2 * row_bytes)), -(-rows // 8)))       # a few images share the cores too
+    # A few images share the cores too.
+    bands = spans((rows + 1) // 2, min(max(1, budget // (2 * row_bytes)), -(-rows // 8)))
     return [Chunk(n, n + 1, 2 * band.start, min(2 * band.stop, rows)) for n in range(count) for band in bands]
 
 
 def shares(count: int, rows: int, row_bytes: int, budget: int, share_bytes: int) -> list[list[Chunk]]:
-    """`chunks` in groups, one after the other, for sums over the batch: every group adds up a share of `share_bytes`, and there are few large ones."""
+    """`chunks` in groups, one after the other, for sums over the batch: every group adds up a share
+    of `share_bytes`, and there are few large ones.
+    """
     every = chunks(count, rows, row_bytes, budget)
     groups = min(16, max(4, SUM_BYTES // share_bytes))
     return [every[part] for part in spans(len(every), max(1, -(-len(every) // groups)))]
 
 
 def over_rows(kernel, *arrays, row_bytes: int = 1 << 18) -> None:
-    """kernel(*parts) for chunks of rows (first axis) of arrays of equal length, about `row_bytes` of the first array each."""
+    """kernel(*parts) for chunks of rows (first axis) of arrays of equal length, about `row_bytes`
+    of the first array each.
+    """
     rows = len(arrays[0])
     size = max(1, row_bytes // max(1, arrays[0].nbytes // max(1, rows)))
     parts = spans(rows, size)
@@ -164,9 +180,11 @@ def over_rows(kernel, *arrays, row_bytes: int = 1 << 18) -> None:
 
 
 def scratch(name: str, shape: tuple, dtype) -> np.ndarray:
-    """An uninitialised array in memory that this thread keeps under `name`: valid until its next call with that name.
+    """An uninitialised array in memory that this thread keeps under `name`: valid until its next
+    call with that name.
 
-    Fresh memory of this size would be mapped, faulted in page by page and unmapped again at every call.
+    Fresh memory of this size would be mapped, faulted in page by page and unmapped again at every
+    call.
     """
     buffers = _thread.__dict__.setdefault("buffers", {})
     count = int(np.prod(shape))

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import minideconv as md
 import minideconv.functional as F
-from minideconv import lowering, parallel, shapes, tiles
+from minideconv import parallel, shapes
+from minideconv.kernels.fast import columns, lowering, tiles
 
 
 class Geometry(NamedTuple):
@@ -294,7 +295,7 @@ def test_special_geometries(kernels, name, count):
 @pytest.mark.parametrize("budget", [1000, tiles.PART_BYTES])
 def test_both_sides_of_the_boundary_to_fewer_products(kernels, monkeypatch, features, padding, channels, outputs, groups, kernel, stride, budget):
     """Some layers with many channels (here: 3) are computed in another way, in bands or whole images; it must be exact on integers too."""
-    monkeypatch.setitem(tiles.LAYERS, (kernel, stride), (tiles.LAYERS[kernel, stride][0], 3))
+    monkeypatch.setitem(tiles.LAYERS, (kernel, stride), 3)
     monkeypatch.setattr(tiles, "PART_BYTES", budget)
     monkeypatch.setattr(tiles, "POSITIONS", 1)
     rng = np.random.default_rng(0)
@@ -311,7 +312,7 @@ def test_both_sides_of_the_boundary_to_fewer_products(kernels, monkeypatch, feat
 
 
 def test_the_boundary_is_where_the_table_says():
-    for (kernel, stride), (_, least) in tiles.LAYERS.items():
+    for (kernel, stride), least in tiles.LAYERS.items():
         window = shapes.conv_window((16, 16), (kernel, kernel), stride, 1, 1)
         many = -(-tiles.POSITIONS // (window.features[0] * window.features[1]))
         assert tiles.suits(window, least, least, many) and not tiles.suits(window, least, least, many - 1)
@@ -321,10 +322,14 @@ def test_the_boundary_is_where_the_table_says():
 
 
 @pytest.mark.parametrize("count, taps_apart", [(1, True), (40, False)])
-def test_both_sides_of_a_large_kernel(kernels, monkeypatch, count, taps_apart):
+def test_both_sides_of_a_large_kernel(monkeypatch, count, taps_apart):
     """A kernel that is large beside its columns gets its gradient tap by tap, otherwise from shares of the batch."""
-    seen, correlate = set(), md.kernels.active().correlate
-    monkeypatch.setattr(md.kernels.active(), "correlate", lambda x, y, kernel, *rest: (seen.add(kernel), correlate(x, y, kernel, *rest)))
+    seen, correlate = set(), columns.correlate
+
+    def watched(x, y, window, *rest):
+        seen.add(window.kernel)
+        correlate(x, y, window, *rest)
+    monkeypatch.setattr(columns, "correlate", watched)
     monkeypatch.setattr(lowering, "COLUMN_BYTES", 1000)
     geometry, rng = Geometry((5, 6), (3, 3), (3, 2), (2, 2), ((1, 1), (0, 0)), (1, 1)), np.random.default_rng(0)
     x, y = integers(rng, count, 5, 6, 3), integers(rng, count, 3, 3, 8)
@@ -400,3 +405,48 @@ def test_conv_kernel_grad_wants_images_and_features_of_one_batch(x, y):
 def test_im2col_wants_images():
     with pytest.raises(ValueError, match=r"x must be images \(N, H, W, C\): 4 axes; got shape \(5, 5, 1\)"):
         F.im2col(np.ones((5, 5, 1)), 2)
+
+
+@pytest.mark.parametrize("operation", [F.conv2d, F.conv_transpose2d])
+def test_fault_13_what_follows_padding_is_given_by_name(operation):
+    """PyTorch's two directions disagree about the order from here on; nobody has to know."""
+    with pytest.raises(TypeError, match="positional"):
+        operation(np.zeros((1, 4, 4, 4), np.float32), np.zeros((3, 3, 4, 4), np.float32), None, 1, 0, 1)
+
+
+EMPTY = {
+    "a kernel of no rows": (lambda: F.conv2d(X, W[:0]), "weight"),
+    "a kernel of no channels": (lambda: F.conv2d(X, W[:, :, :0]), "weight"),
+    "a kernel of no outputs": (lambda: F.conv2d(X, W[..., :0]), "weight"),
+    "a kernel of no outputs, transposed": (lambda: F.conv_transpose2d(Y, W[..., :0]), "weight"),
+    "images of no channels": (lambda: F.conv2d(X[..., :0], W), "x must be"),
+    "images of no rows, though padding would make windows": (lambda: F.conv2d(X[:, :0], W, padding=3), "x must be"),
+    "features of no columns": (lambda: F.conv_transpose2d(Y[:, :, :0], W), "x must be"),
+    "features of no columns for a kernel": (lambda: F.conv_kernel_grad(X, Y[:, :, :0], (3, 2)), "y must be"),
+    "images of no channels for a kernel": (lambda: F.conv_kernel_grad(X[..., :0], Y, (3, 2)), "x must be"),
+    "images of no channels as columns": (lambda: F.im2col(X[..., :0], 2), "x must be"),
+    "columns of no channels": (lambda: F.col2im(np.zeros((1, 4, 4, 0), np.float32), (6, 5), (3, 2)), "cols must be"),
+    "images of no rows for a pool": (lambda: F.max_pool2d(X[:, :0], 2, padding=1), "x must be"),
+    "images of no channels for a pool": (lambda: F.avg_pool2d(X[..., :0], 2), "x must be"),
+}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_fault_16_an_axis_of_nothing_is_refused_by_name(name):
+    call, word = EMPTY[name]
+    with pytest.raises(ValueError, match=word) as caught:
+        call()
+    assert "(" in str(caught.value)         # and the shape
+
+
+def test_an_empty_batch_gives_an_empty_batch(kernels):
+    assert F.conv2d(X[:0], W).shape == (0, 4, 4, 4) and F.conv_transpose2d(Y[:0], W).shape == (0, 6, 5, 2)
+    assert np.all(F.conv_kernel_grad(X[:0], Y[:0], (3, 2)).data == 0)
+
+
+@pytest.mark.parametrize("shape, hinted", [((1, 2, 6, 5), True), ((1, 2, 4, 4), True), ((1, 2, 2, 3), False), ((1, 2, 5, 1), False)])
+def test_fault_18_the_hint_is_for_images_that_look_like_it(shape, hinted):
+    """Height that merely equals the channel count is no sign of channels first."""
+    with pytest.raises(ValueError, match=r"x must be \(N, H, W, 2\)") as caught:
+        F.conv2d(np.zeros(shape, np.float32), np.zeros((1, 1, 2, 4), np.float32))
+    assert ("channels come last" in str(caught.value)) == hinted

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 import minideconv as md
 import minideconv.functional as F
-from minideconv import nn, norm
+from minideconv import nn
+from minideconv.kernels.fast import rows
 
 SHAPES = [(5, 3), (2, 3, 4, 2), (1, 2, 1, 1), (40, 3)]
 
@@ -136,7 +137,7 @@ def test_chunks_of_rows_change_only_the_rounding(kernels, monkeypatch):
     """Many chunks whose means differ much: their deviations must be merged by Chan's rule."""
     x, weight, bias, g = batch((70, 3))
     x += np.arange(70)[:, None] * 10
-    monkeypatch.setattr(norm, "ROW_BYTES", 8 * 3 * 16)
+    monkeypatch.setattr(rows, "ROW_BYTES", 8 * 3 * 16)
     tensors = [md.Tensor(a, requires_grad=True) for a in (x, weight, bias)]
     y = F.batch_norm(tensors[0], None, None, *tensors[1:], training=True)
     assert np.allclose(y.data, by_formula(x, weight, bias)[0], rtol=1e-10, atol=1e-12)
@@ -202,3 +203,32 @@ def test_what_does_not_fit_is_refused(name):
     call, message = REFUSED[name]
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("mean", [100.0, 3000.0])
+def test_fault_12_a_nearly_constant_channel_far_from_zero_keeps_its_digits(kernels, mean):
+    """As exact as its float32 input allows: the errors are those of rounding the results alone."""
+    rng = np.random.default_rng(0)
+    x = (mean + 1e-2 * rng.standard_normal((64, 14, 14, 3))).astype(np.float32)
+    weight, bias, g = (rng.standard_normal(shape).astype(np.float32) for shape in (3, 3, x.shape))
+    exact = by_formula(x.astype(np.float64), weight, bias)[0]
+    tensors = [md.Tensor(a, requires_grad=True) for a in (x, weight, bias)]
+    y = F.batch_norm(tensors[0], None, None, *tensors[1:], training=True)
+    assert np.abs(y.data - exact).max() <= 4e-6 * np.abs(exact).max()
+    y.backward(g)
+    for tensor, expected in zip(tensors, gradients_by_formula(x.astype(np.float64), weight, bias, g.astype(np.float64)), strict=True):
+        assert np.abs(tensor.grad - expected).max() <= 2e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("wrong", ["weight", "bias"])
+def test_fault_15_another_dtype_is_refused_in_the_forward_pass(training, wrong):
+    x, ones = np.ones((4, 3)) * np.arange(4)[:, None], {"weight": np.ones(3), "bias": np.ones(3)}
+    ones[wrong] = ones[wrong].astype(np.float32)
+    with pytest.raises(TypeError, match=f"{wrong} must have x's dtype float64; got float32"):
+        F.batch_norm(x, np.zeros(3), np.ones(3), **ones, training=training)
+
+
+def test_fault_15_a_float32_layer_on_float64():
+    with pytest.raises(TypeError, match="weight must have x's dtype float64; got float32"):
+        nn.BatchNorm2d(3)(md.Tensor(np.arange(12.0).reshape(4, 3)))

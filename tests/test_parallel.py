@@ -10,7 +10,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import minideconv as md
 import minideconv.functional as F
-from minideconv import lowering, nn, norm, optim, parallel
+from minideconv import machine, nn, optim, parallel
+from minideconv.kernels.fast import lowering, rows
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +26,7 @@ def restored():
 def small_chunks(monkeypatch):
     """So that arrays of a test's size are many chunks, as those of real training are."""
     monkeypatch.setattr(lowering, "COLUMN_BYTES", 1 << 14)
-    monkeypatch.setattr(norm, "ROW_BYTES", 1 << 12)
+    monkeypatch.setattr(rows, "ROW_BYTES", 1 << 12)
 
 
 def trio(seed=0):
@@ -77,7 +78,7 @@ def test_a_large_product_is_split_alike_for_any_number_of_threads():
         a, b = rng.integers(-3, 4, shape[:2]).astype(np.float32), rng.integers(-3, 4, shape[1:]).astype(np.float32)
         for threads in (1, 2, 3):
             md.set_num_threads(threads)
-            assert np.array_equal(parallel.matmul(a, b), np.einsum("ik,kj->ij", a.astype(int), b.astype(int)))
+            assert np.array_equal(rows.matmul(a, b), np.einsum("ik,kj->ij", a.astype(int), b.astype(int)))
 
 
 @pytest.mark.parametrize("job", [trio, normalised, training])
@@ -213,7 +214,7 @@ def test_nothing_begins_after_a_failure():
         with pytest.raises(OverflowError, match="the third"):
             parallel.run(task, 10)
     finally:
-        md.set_num_threads(parallel.available_threads())
+        md.set_num_threads(machine.available_threads())
     assert begun == [0, 1, 2]
 
 
@@ -233,9 +234,10 @@ FORK = """
 import os, signal, sys, threading
 import numpy as np
 import minideconv as md, minideconv.functional as F
-from minideconv import lowering, parallel
+from minideconv import parallel
+from minideconv.kernels.fast import lowering
 
-md.kernels.use("reference")
+pass
 md.set_num_threads(2)
 lowering.COLUMN_BYTES = 1 << 12
 x, w = np.ones((8, 9, 9, 3), np.float32), np.ones((3, 3, 3, 4), np.float32)
@@ -261,7 +263,7 @@ def test_set_num_threads_names_what_it_wants(n, error):
         md.set_num_threads(n)
 
 
-@pytest.mark.parametrize("value, expected", [("3", "3"), (None, str(parallel.available_threads())),
+@pytest.mark.parametrize("value, expected", [("3", "3"), (None, str(machine.available_threads())),
                                              ("none", "MINIDECONV_NUM_THREADS must be"), ("0", "got '0'")])
 def test_the_environment_sets_the_threads(monkeypatch, value, expected):
     if value is None:

@@ -164,3 +164,18 @@ def test_what_does_not_fit_is_refused(name):
 def test_float32_stays_float32(kernels):
     assert {F.max_pool2d(X, 2).dtype, F.avg_pool2d(X, 2).dtype, F.avg_pool2d(X, 3, 1, 1, count_include_pad=False).dtype, F.upsample(X, 2).dtype,
             F.upsample(X, 2, "bilinear").dtype, F.max_unpool2d(X, np.zeros(X.shape, int), 2).dtype} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("pool", [F.max_pool2d, F.avg_pool2d])
+def test_padding_is_spelled_as_in_convolutions(kernels, pool):
+    x = integers(0, 2, 5, 6, 3)
+    for spelling, spelled in (("valid", 0), ((1, 0), ((1, 1), (0, 0))), (1, ((1, 1), (1, 1)))):
+        assert np.array_equal(pool(x, 3, 2, spelling).data, pool(x, 3, 2, spelled).data)
+    assert pool(x, 3, 2, "same").shape == (2, 3, 3, 3)          # 5 rows: one before and after; 6 columns: one after
+    assert np.array_equal(pool(x, 3, 2, "same").data, pool(x, 3, 2, ((1, 1), (0, 1))).data)
+
+
+def test_unpooling_same(kernels):
+    x = integers(0, 2, 6, 4, 3)
+    y, switches = F.max_pool2d(x, 3, 2, "same", return_indices=True)
+    assert np.array_equal(F.max_unpool2d(y, switches, 3, 2, "same").data, F.max_unpool2d(y, switches, 3, 2, "same", (6, 4)).data)

@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from .. import __version__, kernels, parallel
+from .. import __version__, kernels, machine, parallel
 from ..profile import Profile
 from .cases import DEFAULT_GROUPS, Case, build, cases, layer_arithmetic
 from .report import summary
@@ -174,6 +174,6 @@ def bench(groups=DEFAULT_GROUPS, repeats=None, with_torch: bool = True, report=l
 def machine(threads: int, torch_version) -> dict:
     """What the figures belong to."""
     from importlib.metadata import version
-    return {"processor": parallel.processor(), "threads": threads, "available_threads": parallel.available_threads(), "blas": parallel.blas_report(),
+    return {"processor": machine.processor(), "threads": threads, "available_threads": machine.available_threads(), "blas": machine.blas_report(),
             "system": platform.platform(), "python": platform.python_version(), "minideconv": __version__, "numpy": version("numpy"),
             "numba": version("numba"), "torch": torch_version}

@@ -1,8 +1,10 @@
-"""Every hot operation in plain NumPy, arrays in, array out: the place to read, and to step through, what the engine computes.
+"""Every hot operation in plain NumPy, arrays in, array out: the place to read, and to step through,
+what the engine computes.
 
-Notation: images x (N, H, W, C); features y (N, OH, OW, O); a kernel w (KH, KW, C, O), its taps numbered u, v. A Window holds
-the integers of a convolution: tap u of window i lies on row i * stride + u * dilation - padding of the image, and likewise
-across. `kernels/fast/` has the same functions with the same results, and everything about speed.
+Notation: images x (N, H, W, C); features y (N, OH, OW, O); a kernel w (KH, KW, C, O), its taps
+numbered u, v. A Window holds the integers of a convolution: tap u of window i lies on row i *
+stride + u * dilation - padding of the image, and likewise across. `kernels/fast/` has the same
+functions with the same results, and everything about speed.
 """
 from typing import NamedTuple
 
@@ -12,20 +14,24 @@ import numpy as np
 
 
 def _canvas(window):
-    """The image with its padding, and where taps lie on it: (height, width), and u, v, rows, columns for every tap.
+    """The image with its padding, and where taps lie on it: (height, width), and u, v, rows,
+    columns for every tap.
 
-    It is as large as the image, its padding, and whatever the windows reach. Rows and columns are slices: the pixels under tap
-    (u, v) of all windows at once.
+    It is as large as the image, its padding, and whatever the windows reach. Rows and columns are
+    slices: the pixels under tap (u, v) of all windows at once.
     """
     (s, t), (d, e), (rows, columns) = window.stride, window.dilation, window.features
     height = max(window.padding[0] + window.image[0], (rows - 1) * s + d * (window.kernel[0] - 1) + 1)
     width = max(window.padding[1] + window.image[1], (columns - 1) * t + e * (window.kernel[1] - 1) + 1)
-    return (height, width), [(u, v, slice(u * d, u * d + (rows - 1) * s + 1, s), slice(v * e, v * e + (columns - 1) * t + 1, t))
-                             for u in range(window.kernel[0]) for v in range(window.kernel[1])]
+    down = [slice(u * d, u * d + (rows - 1) * s + 1, s) for u in range(window.kernel[0])]
+    across = [slice(v * e, v * e + (columns - 1) * t + 1, t) for v in range(window.kernel[1])]
+    return (height, width), [(u, v, down[u], across[v]) for u in range(len(down)) for v in range(len(across))]
 
 
 def im2col(x, window):
-    """cols[n, i, j, u, v] = x[n, i*s + u*d - p, j*s + v*d - p], zeros where padding lies: (N, H, W, C) -> (N, OH, OW, KH, KW, C)."""
+    """cols[n, i, j, u, v] = x[n, i*s + u*d - p, j*s + v*d - p], zeros where padding lies: (N, H, W,
+    C) -> (N, OH, OW, KH, KW, C).
+    """
     (top, left), (height, width) = window.padding, window.image
     size, taps = _canvas(window)
     canvas = np.zeros((len(x), *size, x.shape[3]), x.dtype)
@@ -37,7 +43,9 @@ def im2col(x, window):
 
 
 def col2im(cols, window):
-    """The transpose of im2col: every row is stamped where it came from, what lies on one pixel adds up; padding is cropped."""
+    """The transpose of im2col: every row is stamped where it came from, what lies on one pixel adds
+    up; padding is cropped.
+    """
     (top, left), (height, width) = window.padding, window.image
     size, taps = _canvas(window)
     canvas = np.zeros((len(cols), *size, cols.shape[5]), cols.dtype)
@@ -47,14 +55,18 @@ def col2im(cols, window):
 
 
 def by_group(product, window, *arrays):
-    """`product` for each group of channels (the last axis of all arrays) on its own, joined again."""
+    """`product` for each group of channels (the last axis of all arrays) on its own, joined again.
+    """
     one = window._replace(groups=1)
     groups = zip(*(np.split(array, window.groups, axis=-1) for array in arrays), strict=True)
     return np.concatenate([product(*group, one) for group in groups], axis=-1)
 
 
+@np.errstate(invalid="ignore", over="ignore")       # infinities are numbers like others here
 def gather(x, w, window, bias=None):
-    """dT/dy: the columns of the image times the kernel, plus a bias (O,). (N, H, W, C), (KH, KW, C, O) -> (N, OH, OW, O)."""
+    """dT/dy: the columns of the image times the kernel, plus a bias (O,). (N, H, W, C), (KH, KW, C,
+    O) -> (N, OH, OW, O).
+    """
     if window.groups > 1:
         y = by_group(gather, window, x, w)
     else:
@@ -64,8 +76,11 @@ def gather(x, w, window, bias=None):
     return y if bias is None else y + bias
 
 
+@np.errstate(invalid="ignore", over="ignore")
 def scatter(y, w, window, bias=None):
-    """dT/dx: every feature times the kernel, stamped where its window lies, plus a bias (C,). (N, OH, OW, O), (KH, KW, C, O) -> (N, H, W, C)."""
+    """dT/dx: every feature times the kernel, stamped where its window lies, plus a bias (C,). (N,
+    OH, OW, O), (KH, KW, C, O) -> (N, H, W, C).
+    """
     if window.groups > 1:
         x = by_group(scatter, window, y, w)
     else:
@@ -75,8 +90,11 @@ def scatter(y, w, window, bias=None):
     return x if bias is None else x + bias
 
 
+@np.errstate(invalid="ignore", over="ignore")
 def correlate(x, y, window):
-    """dT/dw: the columns of the image, transposed, times the features. (N, H, W, C), (N, OH, OW, O) -> (KH, KW, C, O)."""
+    """dT/dw: the columns of the image, transposed, times the features. (N, H, W, C), (N, OH, OW, O)
+    -> (KH, KW, C, O).
+    """
     if window.groups > 1:
         return by_group(correlate, window, x, y)
     cols = im2col(x, window)                                        # (N, OH, OW, KH, KW, C)
@@ -88,7 +106,8 @@ def correlate(x, y, window):
 # Pooling with switches.
 
 def max_switches(x, window):
-    """The pixel h * W + w of the largest number in each window, the first of equals: (N, H, W, C) -> int64 (N, OH, OW, C).
+    """The pixel h * W + w of the largest number in each window, the first of equals: (N, H, W, C)
+    -> int64 (N, OH, OW, C).
 
     NaN counts as the largest. Padding never wins.
     """
@@ -107,27 +126,32 @@ def max_switches(x, window):
 
 def take_pixels(x, switches):
     """y[n, i, j, c] = the pixel of plane (n, c) whose place h * W + w is switches[n, i, j, c]."""
-    n, c = x.shape[0], x.shape[3]
-    return np.take_along_axis(x.reshape(n, -1, c), switches.reshape(n, -1, c), axis=1).reshape(switches.shape)
+    n, height, width, c = x.shape
+    places = switches.reshape(n, switches.shape[1] * switches.shape[2], c)
+    return np.take_along_axis(x.reshape(n, height * width, c), places, axis=1).reshape(switches.shape)
 
 
 def put_pixels(y, switches, size):
-    """The transpose of take_pixels: every y is added to its pixel of an image of `size`; pixels that none points at are zero."""
-    n, c = y.shape[0], y.shape[3]
+    """The transpose of take_pixels: every y is added to its pixel of an image of `size`; the others are zero."""
+    n, c, places = y.shape[0], y.shape[3], y.shape[1] * y.shape[2]
     x = np.zeros((n, size[0] * size[1], c), y.dtype)
-    np.add.at(x, (np.arange(n)[:, None, None], switches.reshape(n, -1, c), np.arange(c)), y.reshape(n, -1, c))
+    np.add.at(x, (np.arange(n)[:, None, None], switches.reshape(n, places, c), np.arange(c)), y.reshape(n, places, c))
     return x.reshape(n, *size, c)
 
 
 # Ramps and batch norm.
 
 def gate(g, x, slope):
-    """g where x > 0, slope * g elsewhere: leaky ReLU is gate(x, x, slope), its gradient gate(g, x, slope)."""
+    """g where x > 0, slope * g elsewhere: leaky ReLU is gate(x, x, slope), its gradient gate(g, x,
+    slope).
+    """
     return np.where(x > 0, g, g.dtype.type(slope) * g)
 
 
 class Affine(NamedTuple):
-    """z = (x - centre) * scale + shift for each channel, then a ramp: z where z > 0, slope * z elsewhere (slope 1: none)."""
+    """z = (x - centre) * scale + shift for each channel, then a ramp: z where z > 0, slope * z
+    elsewhere (slope 1: none).
+    """
     centre: np.ndarray      # (C,), like the next two
     scale: np.ndarray
     shift: np.ndarray
@@ -152,14 +176,18 @@ def _through(g, x, affine):
 
 
 def normalise_sums(g, x, affine):
-    """The sums of g' and of g' * (x - centre) for each channel, with g' = g through the ramp: float64 (2, C)."""
+    """The sums of g' and of g' * (x - centre) for each channel, with g' = g through the ramp:
+    float64 (2, C).
+    """
     g = _through(g, x, affine)
     axes = tuple(range(x.ndim - 1))
     return np.stack([g.sum(axes, np.float64), (g * (x - affine.centre)).sum(axes, np.float64)])
 
 
 def normalise_input(g, x, affine, along, constant):
-    """g' * scale + (x - centre) * along + constant: the gradient for x once the sums are known. along, constant: (C,)."""
+    """g' * scale + (x - centre) * along + constant: the gradient for x once the sums are known.
+    along, constant: (C,).
+    """
     return _through(g, x, affine) * affine.scale + (x - affine.centre) * along + constant
 
 
@@ -177,7 +205,9 @@ class AdamStep(NamedTuple):
 
 
 def adam(p, g, m, v, step):
-    """One step of Adam (Kingma and Ba 2015), in place: moves p, and updates the running means m of g and v of g * g."""
+    """One step of Adam (Kingma and Ba 2015), in place: moves p, and updates the running means m of
+    g and v of g * g.
+    """
     g = g + step.weight_decay * p
     m += (1 - step.beta1) * (g - m)
     v *= step.beta2

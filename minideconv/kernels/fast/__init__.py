@@ -1,7 +1,19 @@
-"""The functions of `reference.py`, fast: the same names, arrays and results; behind them threads, compiled loops and shorter ways."""
+"""The functions of `reference.py`, fast: the same names, arrays and results; behind them threads,
+compiled loops and shorter ways.
+"""
 from .lowering import col2im, correlate, gather, im2col, scatter
 from .rows import (
-    adam, gate, matmul, max_switches, moments, normalise, normalise_input, normalise_sums, put_pixels, sum, take_pixels,
+    adam,
+    gate,
+    matmul,
+    max_switches,
+    moments,
+    normalise,
+    normalise_input,
+    normalise_sums,
+    put_pixels,
+    sum,
+    take_pixels,
 )
 
 __all__ = ["adam", "col2im", "correlate", "gate", "gather", "im2col", "matmul", "max_switches", "moments", "normalise",

@@ -1,9 +1,11 @@
-"""Windows of images: as columns (im2col and its transpose), and multiplied a few at a time, without all columns ever being written out.
+"""Windows of images: as columns (im2col and its transpose), and multiplied a few at a time, without
+all columns ever being written out.
 
-The second half are the three operations of conv.py as matrix products in which one factor, or the result, exists only a few
-rows at a time, in the processor's caches ("implicit GEMM"; Chetlur et al. 2014, "cuDNN: Efficient Primitives for Deep
-Learning"). Each serves a chunk: images, or one band of an image's rows, whose windows may begin inside the image (then the
-window's padding is negative); how many windows there are is said by the features' shape.
+The second half are the three operations of conv.py as matrix products in which one factor, or the
+result, exists only a few rows at a time, in the processor's caches ("implicit GEMM"; Chetlur et al.
+2014, "cuDNN: Efficient Primitives for Deep Learning"). Each serves a chunk: images, or one band of
+an image's rows, whose windows may begin inside the image (then the window's padding is negative);
+how many windows there are is said by the features' shape.
 """
 from typing import NamedTuple
 
@@ -19,8 +21,8 @@ LEFT = 1 << 15              # numbers in the windows that are multiplied togethe
 class Sight(NamedTuple):
     """Windows over a flat image: its shape (N, H, W, C), how many windows it has, and their Window.
 
-    bounds[v] = low, high: tap v of the windows low <= j < high of a row lies on the image. bounds[taps]: the windows all of
-    whose taps lie there side by side.
+    bounds[v] = low, high: tap v of the windows low <= j < high of a row lies on the image.
+    bounds[taps]: the windows all of whose taps lie there side by side.
     """
     shape: tuple
     rows: int
@@ -46,7 +48,9 @@ def _sight(shape, rows, columns, window):
 
 @jit_inside
 def _taps(x, start, sight, first, last, buffer, at, apart, back):
-    """Tap by tap, those of the windows first <= j < last that lie on the row of pixels at `start`, see _windows."""
+    """Tap by tap, those of the windows first <= j < last that lie on the row of pixels at `start`,
+    see _windows.
+    """
     channels, stride = sight.shape[3], sight.window.stride[1]
     for v in range(len(sight.bounds) - 1):
         offset, o = v * sight.window.dilation[1] - sight.window.padding[1], at + v * channels
@@ -62,9 +66,11 @@ def _taps(x, start, sight, first, last, buffer, at, apart, back):
 
 @jit_inside
 def _windows(x, sight, place, last, buffer, at, apart, back):
-    """Windows first <= j < last of row i of image n, zeros outside the image, as rows of `buffer` from index `at` on.
+    """Windows first <= j < last of row i of image n, zeros outside the image, as rows of `buffer`
+    from index `at` on.
 
-    place: (n, i, first). x is flat. back: the transpose, the rows' numbers are added to the pixels where they came from.
+    place: (n, i, first). x is flat. back: the transpose, the rows' numbers are added to the pixels
+    where they came from.
     """
     (n, i, first), (_, height, width, channels) = place, sight.shape
     window, bounds = sight.window, sight.bounds
@@ -123,7 +129,7 @@ def gather(x, panels, window, y):
     """y (N, OH, OW, O) = the columns of x times the matrix (KH*KW*C, O) of the panels."""
     count, rows, columns, outputs = y.shape
     inner, lanes = panels.shape[1:]
-    apart = inner + 16                                      # rows at a power of two would compete for one place in the cache
+    apart = inner + 16              # rows at a power of two would compete for one place in the cache
     many = max(1, min(96, LEFT // apart) // ROWS) * ROWS
     left, edge = np.zeros(many * apart, x.dtype), np.zeros(ROWS * lanes, x.dtype)
     sight = _sight(x.shape, rows, columns, window)
@@ -138,7 +144,9 @@ def gather(x, panels, window, y):
 
 @jit
 def scatter(y, panels, window, x):
-    """The transpose of gather: y times the matrix (O, KH*KW*C) of the panels, as columns added up to x (N, H, W, C)."""
+    """The transpose of gather: y times the matrix (O, KH*KW*C) of the panels, as columns added up
+    to x (N, H, W, C).
+    """
     count, rows, columns, outputs = y.shape
     inner, lanes = window.kernel[0] * window.kernel[1] * x.shape[3], panels.shape[2]
     apart, line = outputs + 16, inner + 16
@@ -160,12 +168,15 @@ def scatter(y, panels, window, x):
 
 @jit
 def correlate(x, y, window, add, w):
-    """w (KH*KW*C, O) = (or += where add is not 0) the columns of x, transposed, times y (N, OH, OW, O)."""
+    """w (KH*KW*C, O) = (or += where add is not 0) the columns of x, transposed, times y (N, OH, OW,
+    O).
+    """
     count, rows, columns, outputs = y.shape
     inner, lanes = len(w), PANEL_BYTES // w.itemsize
     apart, aside = -(-inner // ROWS) * ROWS + 16, -(-outputs // lanes) * lanes + 16
     many = max(16, min(DEPTH, 2 * LEFT // apart))
-    left, right, edge = np.zeros(many * apart, x.dtype), np.zeros(many * aside, x.dtype), np.zeros(ROWS * lanes, x.dtype)
+    left, right = np.zeros(many * apart, x.dtype), np.zeros(many * aside, x.dtype)
+    edge = np.zeros(ROWS * lanes, x.dtype)
     sight = _sight(x.shape, rows, columns, window)
     source, features, target = x.reshape(-1), y.reshape(-1), w.reshape(-1)
     if count * rows * columns == 0 and not add:

@@ -1,12 +1,15 @@
-"""The transforms of tiles.py: combinations of the entries of tiles, their products, and the way back.
+"""The transforms of tiles.py: combinations of the entries of tiles, their products, and the way
+back.
 
-A tile's combination is a sum of up to four runs of numbers with signs. Those of one block at a time are written side by side,
-multiplied while they are still in a cache, and overwritten by those of the next block.
+A tile's combination is a sum of up to four runs of numbers with signs. Those of one block at a time
+are written side by side, multiplied while they are still in a cache, and overwritten by those of
+the next block.
 
-Notation: an axis of n outputs is cut into ceil(n / 2) tiles of two, each computed from len(matrix[0]) entries; row k of a
-matrix says how combination k adds them up. The last combination serves a tile's second output only, so an odd last tile has
-none: it has floor(n / 2). `parts` is one flat buffer of blocks (N, tiles, tiles, length), block (k, l) for combination k of
-rows and l of columns.
+Notation: an axis of n outputs is cut into ceil(n / 2) tiles of two, each computed from
+len(matrix[0]) entries; row k of a matrix says how combination k adds them up. The last combination
+serves a tile's second output only, so an odd last tile has none: it has floor(n / 2). `parts` is
+one flat buffer of blocks (N, tiles, tiles, length), block (k, l) for combination k of rows and l of
+columns.
 """
 from typing import NamedTuple
 
@@ -18,7 +21,8 @@ from .runs import add_run, copy_run, sum_runs, zero_run
 
 
 class Tiling(NamedTuple):
-    """How the tiles of an image are made. Entry (r, q) is the side x side pixels from (step*r - top, step*q - left) on.
+    """How the tiles of an image are made. Entry (r, q) is the side x side pixels from (step*r -
+    top, step*q - left) on.
 
     An entry has length side^2 * C, ordered (e, f, c); pixels outside the image are zeros.
     """
@@ -77,7 +81,9 @@ def _entries(x, tiling):
 
 @jit_inside
 def _combine(entries, tiling, block, length, part, apart):
-    """Combinations block = (k, l) of the entries (of `length`) of each tile, as rows of `part`, `apart` from each other; how many."""
+    """Combinations block = (k, l) of the entries (of `length`) of each tile, as rows of `part`,
+    `apart` from each other; how many.
+    """
     (k, l), vertical, horizontal = block, tiling.vertical, tiling.horizontal
     tall, wide = _extent(vertical, tiling.rows), _extent(horizontal, tiling.columns)
     starts, signs = np.empty(4, np.intp), np.empty(4, entries.dtype)
@@ -87,7 +93,8 @@ def _combine(entries, tiling, block, length, part, apart):
             if vertical[k, a] * horizontal[l, b] != 0:
                 starts[terms], signs[terms] = (a * wide + b) * length, vertical[k, a] * horizontal[l, b]
                 terms += 1
-    # Not through _sum: handing it these arrays for every tile would take as long as the sums themselves.
+    # Not through _sum: handing it these arrays for every tile would take as long as the sums
+    # themselves.
     i0, i1, i2, i3 = starts[0], starts[1], starts[2], starts[3]
     s0, s1, s2, s3 = signs[0], signs[1], signs[2], signs[3]
     for n in range(len(entries) // (tall * wide * length)):
@@ -106,7 +113,9 @@ def _combine(entries, tiling, block, length, part, apart):
 
 @jit
 def tile_products(x, tiling, panels, out):
-    """Every block of tiles of x times its own right factor, one below the other: panels (blocks, panels, K, lanes), out (tiles of all blocks, L)."""
+    """Every block of tiles of x times its own right factor, one below the other: panels (blocks,
+    panels, K, lanes), out (tiles of all blocks, L).
+    """
     many, inner, lanes = panels.shape[1:]
     entries = _entries(x, tiling)
     apart, width = inner + 16, out.shape[1]
@@ -118,20 +127,24 @@ def tile_products(x, tiling, panels, out):
             high = _combine(entries, tiling, (k, l), inner, part, apart)
             first = (k * len(tiling.horizontal) + l) * many * inner
             for depth in range(0, inner, DEPTH):
-                multiply(Left(part, depth, apart, np.intp(1)), high, Right(flat_b, (first + depth) * lanes, lanes, inner * lanes),
-                         Out(flat, o, width, width), min(DEPTH, inner - depth), depth, edge)
+                right = Right(flat_b, (first + depth) * lanes, lanes, inner * lanes)
+                multiply(Left(part, depth, apart, np.intp(1)), high, right, Out(flat, o, width, width),
+                         min(DEPTH, inner - depth), depth, edge)
             o += high * width
 
 
 @jit
 def tile_transposed_products(x, tiling, y, y_tiling, add, out):
-    """out[n] = (or += where add is not 0) tiles.T @ tiles, those of x and those of the features y. out is (blocks, K, O)."""
+    """out[n] = (or += where add is not 0) tiles.T @ tiles, those of x and those of the features y.
+    out is (blocks, K, O).
+    """
     width = y.shape[3]
     inner, lanes = out.shape[1], PANEL_BYTES // out.itemsize
     entries, outputs = _entries(x, tiling), _entries(y, y_tiling)
     apart, aside = -(-inner // ROWS) * ROWS + 16, -(-width // lanes) * lanes + 16
     most = len(x) * ((tiling.rows + 1) // 2) * ((tiling.columns + 1) // 2)
-    left, right, edge = np.zeros(most * apart, x.dtype), np.zeros(most * aside, x.dtype), np.zeros(ROWS * lanes, x.dtype)
+    left, right = np.zeros(most * apart, x.dtype), np.zeros(most * aside, x.dtype)
+    edge = np.zeros(ROWS * lanes, x.dtype)
     flat = out.reshape(-1)
     for k in range(len(tiling.vertical)):
         for l in range(len(tiling.horizontal)):
@@ -159,7 +172,8 @@ def _sum(out, o, a, starts, signs, count, length):
     elif count == 3:
         sum_runs(out, o, a, (starts[0], starts[1], starts[2]), (signs[0], signs[1], signs[2]), length)
     else:
-        sum_runs(out, o, a, (starts[0], starts[1], starts[2], starts[3]), (signs[0], signs[1], signs[2], signs[3]), length)
+        sum_runs(out, o, a, (starts[0], starts[1], starts[2], starts[3]),
+                 (signs[0], signs[1], signs[2], signs[3]), length)
 
 
 @jit_inside
@@ -183,7 +197,9 @@ def _starts(tiling, count, length):
 
 @jit_inside
 def _sum_rows(parts, tiling, begins, place, run, combined, starts, signs):
-    """Row place = (n, row) of entries: for each combination of columns, those of rows are added up to `combined`."""
+    """Row place = (n, row) of entries: for each combination of columns, those of rows are added up
+    to `combined`.
+    """
     n, row = place
     matrix = tiling.vertical
     for l in range(len(tiling.horizontal)):
@@ -213,7 +229,8 @@ def _terms_of_entry(tiling, j, run, offset, starts, signs):
 
 @jit_inside
 def _write_row(combined, tiling, e, target, start, shape, starts, signs, add):
-    """Pixels e of a row of entries: their sums go to the row of pixels that begins at target[start]; shape is the image's.
+    """Pixels e of a row of entries: their sums go to the row of pixels that begins at
+    target[start]; shape is the image's.
 
     add: to what is there; then entries must lie inside the image, as those of features do.
     """
@@ -238,9 +255,11 @@ def _write_row(combined, tiling, e, target, start, shape, starts, signs, add):
 
 @jit
 def untile(parts, tiling, add, x):
-    """The transpose of making tiles: every part goes back to the pixels of x (N, H, W, C) that it was made of; sums there.
+    """The transpose of making tiles: every part goes back to the pixels of x (N, H, W, C) that it
+    was made of; sums there.
 
-    add: whether to add to what is there (features only). Pixels that lie in no tile are left as they are.
+    add: whether to add to what is there (features only). Pixels that lie in no tile are left as
+    they are.
     """
     count, height, width, channels = x.shape
     side, step = tiling.side, tiling.step
@@ -254,13 +273,16 @@ def untile(parts, tiling, add, x):
             for e in range(side):
                 h = step * row + e - tiling.top
                 if 0 <= h < height:
-                    _write_row(combined, tiling, e, target, (n * height + h) * width * channels, x.shape, starts, signs, add)
+                    start = (n * height + h) * width * channels
+                    _write_row(combined, tiling, e, target, start, x.shape, starts, signs, add)
 
 
 # The same for kernels.
 
 class Taps(NamedTuple):
-    """Which taps of a kernel are combined how: tap (a, b) of pixel (e, f) of an entry is tap (row + step*a + e, column + step*b + f)."""
+    """Which taps of a kernel are combined how: tap (a, b) of pixel (e, f) of an entry is tap (row +
+    step*a + e, column + step*b + f).
+    """
     vertical: np.ndarray        # (combinations, taps), float64
     horizontal: np.ndarray
     side: int
@@ -270,8 +292,8 @@ class Taps(NamedTuple):
 
 
 @jit
-def tile_kernel(w, taps, transposed, n, block):
-    """Combination n of the taps of w (KH, KW, C, O): block (side^2 * C, O), or its transpose."""
+def tile_kernel(w, taps, n, block):
+    """Combination n of the taps of w (KH, KW, C, O): block (side^2 * C, O)."""
     width, size = w.shape[1], w.shape[2] * w.shape[3]
     source, target = w.reshape(-1), block.reshape(-1)
     k, l = n // len(taps.horizontal), n % len(taps.horizontal)
@@ -288,7 +310,9 @@ def tile_kernel(w, taps, transposed, n, block):
 
 @jit
 def untile_kernel(shares, taps, a, w):
-    """Taps a (of each phase) of w (KH, KW, C, O): the transpose of tile_kernel, of the sum of all shares (shares, blocks, K, O)."""
+    """Taps a (of each phase) of w (KH, KW, C, O): the transpose of tile_kernel, of the sum of all
+    shares (shares, blocks, K, O).
+    """
     size = w.shape[2] * w.shape[3]
     source, target = shares.reshape(-1), w.reshape(-1)
     vertical, horizontal = taps.vertical, taps.horizontal

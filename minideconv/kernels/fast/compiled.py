@@ -1,8 +1,9 @@
 """How kernels are compiled, and where what was compiled is kept: a cache that is never in the way.
 
-Numba keeps compiled kernels in files. Where it finds no folder to write to (a read-only install without a home), a file that
-a crash cut short, or no room on the disk, its own cache raises an error; here the kernels are compiled in memory, and one
-line on stderr says so. A damaged file is made anew.
+Numba keeps compiled kernels in files. Where it finds no folder to write to (a read-only install
+without a home), a file that a crash cut short, or no room on the disk, its own cache raises an
+error; here the kernels are compiled in memory, and one line on stderr says so. A damaged file is
+made anew.
 """
 import sys
 from pathlib import Path
@@ -11,25 +12,31 @@ import numpy as np
 from numba import config, njit
 from numba.core.caching import FunctionCache
 
-# NumPy's way with x / 0 (infinity, not an exception): a check at each division would keep a loop from using vector instructions.
+# NumPy's way with x / 0 (infinity, not an exception): a check at each division would keep a loop
+# from using vector instructions.
 _SETTINGS = dict(nogil=True, error_model="numpy")
-_said = set()
+_said = []
 
 
 def _say(problem: str) -> None:
-    """One line on stderr, once for each problem."""
-    if problem not in _said:
-        _said.add(problem)
-        print(f"minideconv: compiled kernels are not kept on disk, each start will compile them again: {problem}", file=sys.stderr)
+    """One line on stderr, once."""
+    if not _said:
+        _said.append(problem)
+        print(f"minideconv: compiled kernels are not kept on disk, each start will compile them again: "
+              f"{problem}", file=sys.stderr)
 
 
 def _sources() -> tuple:
-    """What tells one version of this folder's files from another: kernels consist of functions of several files."""
-    return tuple((file.name, file.stat().st_mtime, file.stat().st_size) for file in sorted(Path(__file__).parent.glob("*.py")))
+    """What tells one version of this folder's files from another: kernels consist of functions of
+    several files.
+    """
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return tuple((file.name, file.stat().st_mtime, file.stat().st_size) for file in files)
 
 
 class Cache(FunctionCache):
-    """Numba's cache of one kernel, for which every failure only means that there is nothing kept."""
+    """Numba's cache of one kernel, for which every failure only means that there is nothing kept.
+    """
 
     def __init__(self, function):
         super().__init__(function)
@@ -67,9 +74,12 @@ def jit(function):
     return dispatcher
 
 
-jit_inside = njit(no_cfunc_wrapper=True, **_SETTINGS)        # parts of kernels: kept with each of them, not on their own
+# Parts of kernels are kept with each of them, not on their own.
+jit_inside = njit(no_cfunc_wrapper=True, **_SETTINGS)
 
 
 def plain(array: np.ndarray) -> np.ndarray:
-    """The array itself if it is C-contiguous and writeable, else a copy that is: Numba compiles anew for every other kind."""
+    """The array itself if it is C-contiguous and writeable, else a copy that is: Numba compiles
+    anew for every other kind.
+    """
     return array if array.flags.c_contiguous and array.flags.writeable else np.array(array, order="C")

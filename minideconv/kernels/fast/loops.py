@@ -1,12 +1,14 @@
-"""Loops over pixels and rows, spelled out and compiled: what `rows.py` and `pixels.py` hand to the threads.
+"""Loops over pixels and rows, spelled out and compiled: what `rows.py` and `pixels.py` hand to the
+threads.
 
-Each is a plain Python function first: NUMBA_DISABLE_JIT=1 steps through it. No `parallel=True` here: callers split the batch
-over `parallel.run`, and `nogil` lets those threads compute at the same time. Scalars are turned into the arrays' type, since a
-single float64 would turn a loop over float32 into a float64 one. Every loop writes into its last arguments.
+Each is a plain Python function first: NUMBA_DISABLE_JIT=1 steps through it. No `parallel=True`
+here: callers split the batch over `parallel.run`, and `nogil` lets those threads compute at the
+same time. Scalars are turned into the arrays' type, since a single float64 would turn a loop over
+float32 into a float64 one. Every loop writes into its last arguments.
 """
 import numpy as np
 
-from .compiled import jit
+from .compiled import jit, jit_inside
 from .runs import zero_run
 
 BLOCK = 64                  # rows that are summed in the arrays' own precision before they are added to float64 sums
@@ -59,11 +61,20 @@ def gate(g, x, slope, out):
         out[k] = g[k] if x[k] > 0 else slope * g[k]
 
 
+@jit_inside
+def _add(total, part):
+    """total += part, which may be of less precision."""
+    for c in range(len(part)):
+        total[c] += part[c]
+
+
 @jit
 def moments(x, mean, deviations):
-    """Over the rows of x (R, C), into float64: their mean, and the sum of squared differences from it.
+    """Over the rows of x (R, C), into float64: their mean, and the sum of squared differences from
+    it.
 
-    The first row is subtracted from all before they are summed: what is left of a channel far from zero has its digits.
+    The first row is subtracted from all before they are summed: what is left of a channel far from
+    zero has its digits.
     """
     rows, channels = x.shape
     part, centre = np.zeros(channels, x.dtype), np.empty(channels, x.dtype)
@@ -74,8 +85,7 @@ def moments(x, mean, deviations):
         for r in range(start, min(start + BLOCK, rows)):
             for c in range(channels):
                 part[c] += x[r, c] - x[0, c]
-        for c in range(channels):
-            mean[c] += part[c]
+        _add(mean, part)
     for c in range(channels):
         mean[c] = mean[c] / rows + x[0, c]
         centre[c] = mean[c]
@@ -85,8 +95,7 @@ def moments(x, mean, deviations):
             for c in range(channels):
                 difference = x[r, c] - centre[c]
                 part[c] += difference * difference
-        for c in range(channels):
-            deviations[c] += part[c]
+        _add(deviations, part)
     for c in range(channels):
         deviations[c] = max(0.0, deviations[c] - rows * (mean[c] - centre[c]) ** 2)
 
@@ -117,9 +126,8 @@ def normalise_sums(g, x, affine, sums):
                 through = g[r, c] if difference * scale[c] + shift[c] > 0 else slope * g[r, c]
                 plain[c] += through
                 weighted[c] += through * difference
-        for c in range(channels):
-            sums[0, c] += plain[c]
-            sums[1, c] += weighted[c]
+        _add(sums[0], plain)
+        _add(sums[1], weighted)
 
 
 @jit

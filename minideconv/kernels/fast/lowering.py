@@ -1,10 +1,13 @@
-"""How the three products of conv.py are carried out: chunks of the batch, each handed to a kernel that multiplies its columns.
+"""How the three products of conv.py are carried out: chunks of the batch, each handed to a kernel
+that multiplies its columns.
 
-A chunk is a few images, or a band of rows of one large image. Chunks depend on shapes alone and each writes its own part of
-the result, so the result does not depend on the threads. (The kernels never write all columns of a chunk: see columns.py.
-Layers for which tiles.py has a shorter way go there; what that leaves over, since it was not finite, is done here.)
+A chunk is a few images, or a band of rows of one large image. Chunks depend on shapes alone and
+each writes its own part of the result, so the result does not depend on the threads. (The kernels
+never write all columns of a chunk: see columns.py. Layers for which tiles.py has a shorter way go
+there; what that leaves over, since it was not finite, is done here.)
 
-Notation: x (N, H, W, C) images, y (N, OH, OW, O) features, w (KH, KW, C, O) kernel, cols (n, OH, OW, KH, KW, C) columns of a chunk.
+Notation: x (N, H, W, C) images, y (N, OH, OW, O) features, w (KH, KW, C, O) kernel, cols (n, OH,
+OW, KH, KW, C) columns of a chunk.
 """
 import numpy as np
 
@@ -28,13 +31,16 @@ def _from_row(window: Window, row: int) -> Window:
 
 
 def gather(x, w, window: Window, bias=None):
-    """dT/dy: columns of the image times the kernel, plus a bias (O,). (N, H, W, C), (KH, KW, C, O) -> (N, OH, OW, O)."""
+    """dT/dy: columns of the image times the kernel, plus a bias (O,). (N, H, W, C), (KH, KW, C, O)
+    -> (N, OH, OW, O).
+    """
     if window.groups > 1:
         y = reference.by_group(gather, window, x, w)
         return y if bias is None else y + bias
     x, row_bytes = plain(x), _row_bytes(window, x.shape[3], x.itemsize)
     y = np.empty((len(x), *window.features, w.shape[3]), x.dtype)
-    if tiles.suits(window, *w.shape[2:], len(x)):
+    shorter = tiles.suits(window, *w.shape[2:], len(x))
+    if shorter:
         chunks = tiles.gather(x, w, window, bias, y)
     else:
         chunks = parallel.chunks(len(x), window.features[0], row_bytes, max(COLUMN_BYTES, w.nbytes))
@@ -43,23 +49,26 @@ def gather(x, w, window: Window, bias=None):
     def task(index):
         first, last, top, bottom = chunks[index]
         part = y[first:last, top:bottom]
-        columns.gather(x[first:last], panels, _from_row(window, top * window.stride[0]), part)
-        if bias is not None:
-            part += bias
+        columns.gather(x[first:last], panels, _from_row(window, top * window.stride[0]), kept := _beside(part, shorter))
+        _settle(part, kept, bias)
     parallel.run(task, len(chunks))
     return y
 
 
 def scatter(y, w, window: Window, bias=None):
-    """dT/dx: features times the kernel's transpose, stamped where they came from, plus a bias (C,). (N, OH, OW, O), (KH, KW, C, O) -> (N, H, W, C)."""
+    """dT/dx: features times the kernel's transpose, stamped where they came from, plus a bias (C,).
+    (N, OH, OW, O), (KH, KW, C, O) -> (N, H, W, C).
+    """
     if window.groups > 1:
         x = reference.by_group(scatter, window, y, w)
         return x if bias is None else x + bias
     y, channels, (height, width) = plain(y), w.shape[2], window.image
     x = np.empty((len(y), height, width, channels), y.dtype)
-    # Bands are rows of the *image*, so that no two chunks write one pixel; features that reach two bands are multiplied twice.
+    # Bands are rows of the *image*, so that no two chunks write one pixel; features that reach two
+    # bands are multiplied twice.
     row_bytes = -(-_row_bytes(window, channels, y.itemsize) // window.stride[0])
-    if tiles.suits(window, *w.shape[2:], len(y)):
+    shorter = tiles.suits(window, *w.shape[2:], len(y))
+    if shorter:
         chunks = tiles.scatter(y, w, window, bias, x)
     else:
         chunks = parallel.chunks(len(y), height, row_bytes, max(COLUMN_BYTES, w.nbytes))
@@ -67,32 +76,52 @@ def scatter(y, w, window: Window, bias=None):
 
     def task(index):
         first, last, top, bottom = chunks[index]
-        start, stop = touching_range(top, bottom, window.kernel[0], window.stride[0], window.padding[0], window.dilation[0],
-                                     window.features[0])
-        part = x[first:last, top:bottom]
-        columns.scatter(plain(y[first:last, start:stop]), panels, _from_row(window, start * window.stride[0] - top), part)
-        if bias is not None:
-            part += bias
+        start, stop = touching_range(top, bottom, window.kernel[0], window.stride[0], window.padding[0],
+                                     window.dilation[0], window.features[0])
+        part, band = x[first:last, top:bottom], _from_row(window, start * window.stride[0] - top)
+        columns.scatter(plain(y[first:last, start:stop]), panels, band, kept := _beside(part, shorter))
+        _settle(part, kept, bias)
     parallel.run(task, len(chunks))
     return x
 
 
 def correlate(x, y, window: Window):
-    """dT/dw: columns of the image, transposed, times the features. (N, H, W, C), (N, OH, OW, O) -> (KH, KW, C, O)."""
+    """dT/dw: columns of the image, transposed, times the features. (N, H, W, C), (N, OH, OW, O) ->
+    (KH, KW, C, O).
+    """
     if window.groups > 1:
         return reference.by_group(correlate, window, x, y)
     x, y = plain(x), plain(y)
     if tiles.suits(window, x.shape[3], y.shape[3], len(x)):
         w = tiles.correlate(x, y, window)
-        if w is not None:
-            return w
+        return w if tiles.finite(w) else np.where(np.isfinite(w), w, _by_columns(x, y, window))
+    return _by_columns(x, y, window)
+
+
+def _beside(part, shorter):
+    """Where the direct way writes a chunk: in its place, or beside what a shorter way left there."""
+    return np.empty_like(part) if shorter else part
+
+
+def _settle(part, direct, bias):
+    """Numbers of a shorter way that are not finite give way to the direct one's (all others stay); then the bias is added."""
+    if direct is not part:
+        np.copyto(part, direct, where=~np.isfinite(part))
+    if bias is not None:
+        part += bias
+
+
+def _by_columns(x, y, window: Window):
+    """`correlate` the direct way."""
     channels, outputs = x.shape[3], y.shape[3]
     row_bytes = _row_bytes(window, channels, x.itemsize)
     w = np.empty((window.kernel[0] * window.kernel[1], channels, outputs), x.dtype)
-    if 4 * w.nbytes > len(x) * window.features[0] * row_bytes:      # shares would be larger than columns: a tap at a time, over the whole batch
+    if 4 * w.nbytes > len(x) * window.features[0] * row_bytes:
+        # Shares would be larger than columns: a tap at a time, over the whole batch.
         chunks = parallel.chunks(len(x), window.features[0], row_bytes, COLUMN_BYTES)
         parallel.run(lambda n: _correlate(x, y, _one_tap(window, *divmod(n, window.kernel[1])), chunks, w[n]), len(w))
-    else:                                                           # all taps, over a part of the batch: shares of the sum
+    else:
+        # All taps, over a part of the batch: shares of the sum.
         groups = parallel.shares(len(x), window.features[0], row_bytes, COLUMN_BYTES, w.nbytes)
         shares = np.empty((len(groups), len(w) * channels, outputs), x.dtype)
         parallel.run(lambda n: _correlate(x, y, window, groups[n], shares[n]), len(groups))
@@ -110,7 +139,8 @@ def _correlate(x, y, window: Window, chunks, w):
     """dT/dw summed over the chunks in their order, written into w."""
     w[...] = 0
     for first, last, top, bottom in chunks:
-        columns.correlate(x[first:last], plain(y[first:last, top:bottom]), _from_row(window, top * window.stride[0]), 1, w)
+        features = plain(y[first:last, top:bottom])
+        columns.correlate(x[first:last], features, _from_row(window, top * window.stride[0]), 1, w)
 
 
 def _packed(matrix, transposed):

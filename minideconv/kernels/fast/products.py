@@ -1,12 +1,16 @@
-"""The matrix product of the fast kernels: a register block in the processor's own vector instructions, and the loops that feed it.
+"""The matrix product of the fast kernels: a register block in the processor's own vector
+instructions, and the loops that feed it.
 
-A processor that multiplies and adds two vectors of numbers in every cycle is kept busy only if almost nothing is loaded or stored in
-between. So the product is built from blocks of ROWS rows whose sums stay in registers from the first term to the last: for every term one
-line of the right factor is loaded, and each of ROWS numbers of the left factor is multiplied with it and added (Goto and van de Geijn 2008,
-"Anatomy of high-performance matrix multiplication"). No loop over arrays compiles to that, since a compiler keeps sums in arrays in memory;
-so the block itself is written in the compiler's language (LLVM), and everything around it is plain loops.
+A processor that multiplies and adds two vectors of numbers in every cycle is kept busy only if
+almost nothing is loaded or stored in between. So the product is built from blocks of ROWS rows
+whose sums stay in registers from the first term to the last: for every term one line of the right
+factor is loaded, and each of ROWS numbers of the left factor is multiplied with it and added (Goto
+and van de Geijn 2008, "Anatomy of high-performance matrix multiplication"). No loop over arrays
+compiles to that, since a compiler keeps sums in arrays in memory; so the block itself is written in
+the compiler's language (LLVM), and everything around it is plain loops.
 
-Sums run over their terms in order, whatever the processor: vectors only compute more sums at a time.
+Sums run over their terms in order, whatever the processor: vectors only compute more sums at a
+time.
 """
 from typing import NamedTuple
 
@@ -19,22 +23,24 @@ from numba.extending import intrinsic
 from .compiled import jit, jit_inside
 from .runs import call, copy_run, data_of, spread, zero_run
 
-# A right factor is cut into panels of this many bytes a line, zeros after the last column, so that the columns that are
-# multiplied together lie together in memory: two of the widest vectors that processors have.
+# A right factor is cut into panels of this many bytes a line, zeros after the last column, so that
+# the columns that are multiplied together lie together in memory: two of the widest vectors that
+# processors have.
 PANEL_BYTES = 128
 
-# Sums that fit into the registers: AVX-512 has 32 of 64 bytes, so 8 rows of a whole panel (16 of them); others are given
-# 6 rows of half a panel.
+# Sums that fit into the registers: AVX-512 has 32 of 64 bytes, so 8 rows of a whole panel (16 of
+# them); others are given 6 rows of half a panel.
 WIDE = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
 ROWS = 8 if WIDE else 6
 DEPTH = 256                 # terms at a time: what is read again and again then stays in the first-level cache
 
 
 def _register_block(nbytes):
-    """block(a, left, b, right, c, out, depth, add): c = (or +=, where add is not 0) a (ROWS, depth) @ b (depth, nbytes).
+    """block(a, left, b, right, c, out, depth, add): c = (or +=, where add is not 0) a (ROWS, depth)
+    @ b (depth, nbytes).
 
-    Flat arrays and where their numbers are: left is (i, row, step), right (j, apart), out (o, line) for
-    a[i + r * row + k * step], b[j + k * apart + lane], c[o + r * line + lane].
+    Flat arrays and where their numbers are: left is (i, row, step), right (j, apart), out (o, line)
+    for a[i + r * row + k * step], b[j + k * apart + lane], c[o + r * line + lane].
     """
     @intrinsic
     def block(typing, a, left, b, right, c, out, depth, add):
@@ -70,12 +76,13 @@ def _register_block(nbytes):
             right = builder.load(line_at(b_start, builder.mul(k, apart)), align=4)
             sums_after = []
             for r in range(ROWS):
-                left = spread(builder, builder.load(builder.gep(a_start, [builder.add(times(row, r), builder.mul(k, step))])), vector)
+                number = builder.load(builder.gep(a_start, [builder.add(times(row, r), builder.mul(k, step))]))
+                left = spread(builder, number, vector)
                 fused = ("contract",)                   # one instruction multiplies, adds and rounds once
                 sums_after.append(builder.fadd(sums[r], builder.fmul(left, right, flags=fused), flags=fused))
             next_k = builder.add(k, ir.Constant(index, 1))
             builder.cbranch(builder.icmp_signed("<", next_k, depth), loop, after)
-            for phi, old, new in zip(sums, sums_before, sums_after):
+            for phi, old, new in zip(sums, sums_before, sums_after, strict=True):
                 phi.add_incoming(ir.Constant(vector, None), start)
                 phi.add_incoming(old, before)
                 phi.add_incoming(new, loop)
@@ -117,7 +124,9 @@ class Left(NamedTuple):
 
 
 class Right(NamedTuple):
-    """A right factor in panels: term k of a column is numbers[start + its panel * panel + k * apart + its lane]."""
+    """A right factor in panels: term k of a column is numbers[start + its panel * panel + k * apart
+    + its lane].
+    """
     numbers: np.ndarray
     start: int
     apart: int
@@ -140,7 +149,9 @@ def panels(count: int, inner: int, columns: int, dtype) -> np.ndarray:
 
 @jit_inside
 def multiply(left, rows, right, out, depth, add, edge):
-    """out (rows, columns) = (or +=, where add is not 0) left (rows, depth) @ right (depth, columns). edge: room for one block."""
+    """out (rows, columns) = (or +=, where add is not 0) left (rows, depth) @ right (depth,
+    columns). edge: room for one block.
+    """
     a, b, c = left.numbers, right.numbers, out.numbers
     lanes = len(edge) // ROWS
     half = lanes // 2
@@ -167,7 +178,9 @@ def multiply(left, rows, right, out, depth, add, edge):
 
 @jit
 def pack(b, transposed, first, panels):
-    """Panel `first` and those after it of a matrix b, which may be given transposed: (panels, inner, lanes)."""
+    """Panel `first` and those after it of a matrix b, which may be given transposed: (panels,
+    inner, lanes).
+    """
     many, inner, lanes = panels.shape
     columns = b.shape[0] if transposed else b.shape[1]
     source, target = b.reshape(-1), panels.reshape(-1)

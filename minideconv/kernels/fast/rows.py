@@ -1,13 +1,14 @@
-"""Everything but convolutions, spread over the threads: ramps, batch norm, pooling, Adam, sums and matrix products.
+"""Everything but convolutions, spread over the threads: ramps, batch norm, pooling, Adam, sums and
+matrix products.
 
-Parts of an array are as large as a cache keeps between two looks at them; they depend on shapes alone, and what they add up to
-is merged in their order, so results do not depend on the threads.
+Parts of an array are as large as a cache keeps between two looks at them; they depend on shapes
+alone, and what they add up to is merged in their order, so results do not depend on the threads.
 """
 import numpy as np
 
 from ... import parallel
 from .. import reference
-from ..reference import Affine, AdamStep
+from ..reference import AdamStep, Affine
 from . import loops
 from .compiled import plain
 
@@ -28,7 +29,9 @@ def gate(g, x, slope):
 
 
 def moments(x):
-    """Mean and (biased) variance of each channel, the last axis of x, by Chan's rule: parts on their own, merged in their order."""
+    """Mean and (biased) variance of each channel, the last axis of x, by Chan's rule: parts on
+    their own, merged in their order.
+    """
     rows = _rows(x)
     parts = parallel.spans(len(rows), max(1, ROW_BYTES // rows[:1].nbytes))
     means, deviations = np.empty((2, len(parts), rows.shape[1]))
@@ -52,7 +55,9 @@ def normalise(x, affine: Affine):
 
 
 def normalise_sums(g, x, affine: Affine):
-    """The sums of g' and of g' * (x - centre) for each channel, with g' = g through the ramp: float64 (2, C)."""
+    """The sums of g' and of g' * (x - centre) for each channel, with g' = g through the ramp:
+    float64 (2, C).
+    """
     g, x, affine = _rows(g), _rows(x), _narrow(affine, x.dtype)
     parts = parallel.spans(len(x), max(1, ROW_BYTES // x[:1].nbytes))
     shares = np.empty((len(parts), 2, x.shape[1]))
@@ -61,7 +66,9 @@ def normalise_sums(g, x, affine: Affine):
 
 
 def normalise_input(g, x, affine: Affine, along, constant):
-    """g' * scale + (x - centre) * along + constant: the gradient for x once the sums are known. along, constant: (C,)."""
+    """g' * scale + (x - centre) * along + constant: the gradient for x once the sums are known.
+    along, constant: (C,).
+    """
     g, rows, affine = _rows(g), _rows(x), _narrow(affine, x.dtype)
     out, factors = np.empty_like(rows), np.array([along, constant], x.dtype)
     parallel.over_rows(lambda g, x, out: loops.normalise_input(g, x, affine, factors, out), g, rows, out)
@@ -69,7 +76,9 @@ def normalise_input(g, x, affine: Affine, along, constant):
 
 
 def max_switches(x, window):
-    """The pixel h * W + w of the largest number in each window, the first of equals: (N, H, W, C) -> int64 (N, OH, OW, C)."""
+    """The pixel h * W + w of the largest number in each window, the first of equals: (N, H, W, C)
+    -> int64 (N, OH, OW, C).
+    """
     if x.dtype.kind != "f":
         return reference.max_switches(x, window)
     switches = np.empty((len(x), *window.features, x.shape[3]), np.int64)
@@ -87,7 +96,9 @@ def take_pixels(x, switches):
 
 
 def put_pixels(y, switches, size):
-    """The transpose of take_pixels: every y is added to its pixel of an image of `size`; pixels that none points at are zero."""
+    """The transpose of take_pixels: every y is added to its pixel of an image of `size`; pixels
+    that none points at are zero.
+    """
     if y.dtype.kind != "f":
         return reference.put_pixels(y, switches, size)
     x = np.empty((len(y), *size, y.shape[3]), y.dtype)
@@ -103,7 +114,9 @@ def adam(p, g, m, v, step: AdamStep):
 
 
 def matmul(a, b):
-    """np.matmul with large 2-D products split over the rows (or, where these are few, the columns) of the result."""
+    """np.matmul with large 2-D products split over the rows (or, where these are few, the columns)
+    of the result.
+    """
     if a.ndim != 2 or b.ndim != 2 or a.dtype != b.dtype or a.dtype.kind != "f" or a.shape[1] != b.shape[0] \
             or a.shape[0] * b.shape[1] * max(a.shape[1], 8) < 1 << 20:
         with parallel.one_blas_thread:
@@ -123,13 +136,16 @@ def matmul(a, b):
 
 
 def sum(x, axes, keepdims):
-    """The sum over a tuple of axes, a large one over all but the last in parts (their sums are then added in their order)."""
+    """The sum over a tuple of axes, a large one over all but the last in parts (their sums are then
+    added in their order).
+    """
     if axes != tuple(range(x.ndim - 1)) or x.size < 1 << 18 or not x.flags.c_contiguous or x.dtype.kind != "f":
         return reference.sum(x, axes, keepdims)
     rows = x.reshape(-1, x.shape[-1])
     parts = parallel.spans(len(rows), max(1, (1 << 16) // rows.shape[1]))
     shares = np.empty((len(parts), rows.shape[1]), x.dtype)
     ones = np.ones(len(rows), x.dtype)
-    parallel.run(lambda i: np.matmul(ones[parts[i]], rows[parts[i]], out=shares[i]), len(parts))     # BLAS adds rows faster than NumPy does
+    # BLAS adds rows faster than NumPy does.
+    parallel.run(lambda i: np.matmul(ones[parts[i]], rows[parts[i]], out=shares[i]), len(parts))
     total = shares.sum(axis=0)
     return total.reshape((1,) * (x.ndim - 1) + total.shape) if keepdims else total

@@ -1,8 +1,10 @@
-"""Runs: numbers that lie side by side, named by a flat array and the index where they start. The other fast kernels are made of them.
+"""Runs: numbers that lie side by side, named by a flat array and the index where they start. The
+other fast kernels are made of them.
 
-Runs are short and many, and what a compiled loop over a slice costs besides its work (counting the references to the array, asking whether
-runs overlap, whether an index is negative) would be more than the work. So these few loops are written in the compiler's language (LLVM):
-vectors of 64 bytes as long as they fit, then number by number. Callers see to it that runs lie inside their arrays.
+Runs are short and many, and what a compiled loop over a slice costs besides its work (counting the
+references to the array, asking whether runs overlap, whether an index is negative) would be more
+than the work. So these few loops are written in the compiler's language (LLVM): vectors of 64 bytes
+as long as they fit, then number by number. Callers see to it that runs lie inside their arrays.
 """
 import functools
 
@@ -26,10 +28,13 @@ def spread(builder, number, vector):
 
 
 def call(builder, name, arguments, write):
-    """Call a function of the module being compiled; write(builder, *arguments) writes it when it is first called. It is not copied to its callers."""
+    """Call a function of the module being compiled; write(builder, *arguments) writes it when it is
+    first called. It is not copied to its callers.
+    """
     function = builder.module.globals.get(name)
     if function is None:
-        function = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments]), name)
+        kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
+        function = ir.Function(builder.module, kind, name)
         function.linkage = "linkonce_odr"               # other modules may hold the same
         function.attributes.add("noinline")
         inside = ir.IRBuilder(function.append_basic_block())
@@ -39,7 +44,9 @@ def call(builder, name, arguments, write):
 
 
 def _run(context, builder, kind, target, sources, weights, length, keep=False):
-    """target[:length] = (or += if `keep`) the sum of source[:length], each times its weight where there are weights."""
+    """target[:length] = (or += if `keep`) the sum of source[:length], each times its weight where
+    there are weights.
+    """
     index, number = context.get_value_type(types.intp), context.get_value_type(kind)
 
     def write(builder, length, target, *rest):
@@ -53,10 +60,11 @@ def _run(context, builder, kind, target, sources, weights, length, keep=False):
                 return builder.bitcast(builder.gep(start, [c]), vector.as_pointer())
             terms = [builder.load(at(source), align=4) for source in sources]
             if factors:
-                terms = [builder.fmul(term, factor) for term, factor in zip(terms, factors)]
+                terms = [builder.fmul(term, factor) for term, factor in zip(terms, factors, strict=True)]
             if keep:
                 terms.insert(0, builder.load(at(target), align=4))
-            builder.store(functools.reduce(builder.fadd, terms) if terms else ir.Constant(vector, None), at(target), align=4)
+            total = functools.reduce(builder.fadd, terms) if terms else ir.Constant(vector, None)
+            builder.store(total, at(target), align=4)
 
         lanes = VECTOR_BYTES * 8 // kind.bitwidth
         whole = builder.and_(length, ir.Constant(index, -lanes))
@@ -64,7 +72,8 @@ def _run(context, builder, kind, target, sources, weights, length, keep=False):
             step(c, lanes)
         while lanes > 1:                                # the rest by halves
             lanes //= 2
-            with builder.if_then(builder.icmp_unsigned("!=", builder.and_(length, ir.Constant(index, lanes)), ir.Constant(index, 0))):
+            some = builder.and_(length, ir.Constant(index, lanes))
+            with builder.if_then(builder.icmp_unsigned("!=", some, ir.Constant(index, 0))):
                 step(builder.and_(length, ir.Constant(index, -2 * lanes)), lanes)
 
     many = len(weights)
@@ -77,7 +86,8 @@ def _run(context, builder, kind, target, sources, weights, length, keep=False):
 def copy_run(typing, out, o, a, i, length):
     """out[o:][:length] = a[i:][:length]"""
     def code(context, builder, signature, arguments):
-        target, source = (data_of(context, builder, signature.args[place], *arguments[place:place + 2]) for place in (0, 2))
+        target, source = (data_of(context, builder, signature.args[place], *arguments[place:place + 2])
+                          for place in (0, 2))
         return _run(context, builder, out.dtype, target, [source], [], arguments[4])
     return types.void(out, types.intp, a, types.intp, types.intp), code
 
@@ -86,7 +96,8 @@ def copy_run(typing, out, o, a, i, length):
 def add_run(typing, out, o, a, i, weight, length):
     """out[o:][:length] += weight * a[i:][:length]"""
     def code(context, builder, signature, arguments):
-        target, source = (data_of(context, builder, signature.args[place], *arguments[place:place + 2]) for place in (0, 2))
+        target, source = (data_of(context, builder, signature.args[place], *arguments[place:place + 2])
+                          for place in (0, 2))
         return _run(context, builder, out.dtype, target, [source], [arguments[4]], arguments[5], keep=True)
     return types.void(out, types.intp, a, types.intp, out.dtype, types.intp), code
 
@@ -99,14 +110,16 @@ def sum_runs(typing, out, o, a, starts, weights, length):
         firsts, factors = ([builder.extract_value(arguments[place], k) for k in range(len(starts))] for place in (3, 4))
         sources = [data_of(context, builder, signature.args[2], arguments[2], first) for first in firsts]
         return _run(context, builder, out.dtype, target, sources, factors, arguments[5])
-    return types.void(out, types.intp, a, types.UniTuple(types.intp, len(starts)), types.UniTuple(out.dtype, len(weights)), types.intp), code
+    starts, weights = types.UniTuple(types.intp, len(starts)), types.UniTuple(out.dtype, len(weights))
+    return types.void(out, types.intp, a, starts, weights, types.intp), code
 
 
 @intrinsic
 def zero_run(typing, out, o, length):
     """out[o:][:length] = 0"""
     def code(context, builder, signature, arguments):
-        return _run(context, builder, out.dtype, data_of(context, builder, signature.args[0], *arguments[:2]), [], [], arguments[2])
+        target = data_of(context, builder, signature.args[0], *arguments[:2])
+        return _run(context, builder, out.dtype, target, [], [], arguments[2])
     return types.void(out, types.intp, types.intp), code
 
 
@@ -118,7 +131,7 @@ if config.DISABLE_JIT:          # the same in Python, where every number can be 
         out[o:o + length] += weight * a[i:i + length]
 
     def sum_runs(out, o, a, starts, weights, length):           # noqa: F811
-        out[o:o + length] = sum(weight * a[start:start + length] for start, weight in zip(starts, weights))
+        out[o:o + length] = sum(weight * a[start:start + length] for start, weight in zip(starts, weights, strict=True))
 
     def zero_run(out, o, length):                               # noqa: F811
         out[o:o + length] = 0

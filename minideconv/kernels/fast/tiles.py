@@ -1,27 +1,32 @@
-"""Fewer products than the textbook's: two outputs of an m-tap filter from m + 1 products instead of 2 m.
+"""Fewer products than the textbook's: two outputs of an m-tap filter from m + 1 products instead of
+2 m.
 
-A filter g of two taps gives two neighbouring outputs with three products instead of four (Winograd's minimal filtering F(2, 2)):
+A filter g of two taps gives two neighbouring outputs with three products instead of four
+(Winograd's minimal filtering F(2, 2)):
 
     y0 = d0 g0 + d1 g1 = (d0 - d1) g0 + d1 (g0 + g1)
     y1 = d1 g0 + d2 g1 =                d1 (g0 + g1) - (d1 - d2) g1
 
-and one of three taps with four instead of six (F(2, 3); Lavin and Gray 2016 brought these to convolutions). On images a 2x2
-tile of outputs then takes 3 * 3 = 9 products instead of 16, or 16 instead of 36; with matrices in the place of numbers
-(channels) the additions are cheap beside the products. A layer of stride 2 is the sum of four layers of stride 1 on the phases
-of its image (pixels of even and odd rows and columns). The 4x4 stride-2 layers that GANs are made of have two taps on each
-phase, and the phases are summed by the products themselves; of a 5x5 layer the phases have three taps or two, so each has
-tiles of its own: 16 + 12 + 12 + 9 = 49 products instead of 100.
+and one of three taps with four instead of six (F(2, 3); Lavin and Gray 2016 brought these to
+convolutions). On images a 2x2 tile of outputs then takes 3 * 3 = 9 products instead of 16, or 16
+instead of 36; with matrices in the place of numbers (channels) the additions are cheap beside the
+products. A layer of stride 2 is the sum of four layers of stride 1 on the phases of its image
+(pixels of even and odd rows and columns). The 4x4 stride-2 layers that GANs are made of have two
+taps on each phase, and the phases are summed by the products themselves; of a 5x5 layer the phases
+have three taps or two, so each has tiles of its own: 16 + 12 + 12 + 9 = 49 products instead of 100.
 
-As linear maps, y = untile(tile(x) @ tile_kernel(w)) with the matrices below; so the other two operations of the trio are the
-transposes, product by product. The numbers in the matrices are -1, 0, 1 and 1/2: small integers stay exact. An odd last output
-needs no last combination: 7 outputs of two taps take 11 products along an axis, not 12 (and not 14).
+As linear maps, y = untile(tile(x) @ tile_kernel(w)) with the matrices below; so the other two
+operations of the trio are the transposes, product by product. The numbers in the matrices are -1,
+0, 1 and 1/2: small integers stay exact. An odd last output needs no last combination: 7 outputs of
+two taps take 11 products along an axis, not 12 (and not 14).
 
-An output is made of entries in its own window alone, so what no window holds never reaches it. (Larger tiles, and filters
-whose last tap is zero, make outputs of entries that cancel only up to rounding.) But within a window infinities may meet
-theirs of the other sign: what is not finite is left to the direct way, see `redo` in lowering.py.
+An output is made of entries in its own window alone, so what no window holds never reaches it.
+(Larger tiles, and filters whose last tap is zero, make outputs of entries that cancel only up to
+rounding.) But within a window infinities may meet theirs of the other sign: what is not finite is
+left to the direct way, in lowering.py.
 
-Notation: m taps on each of the phases; parts are blocks (tiles, length), one for each combination of rows and columns; length
-is K = side^2 * C for images, O for features.
+Notation: m taps on each of the phases; parts are blocks (tiles, length), one for each combination
+of rows and columns; length is K = side^2 * C for images, O for features.
 """
 from typing import NamedTuple
 
@@ -47,15 +52,19 @@ FILTERINGS = {
     2: Filtering(np.array([[1., -1, 0], [0, 1, 0], [0, 1, -1]]), np.array([[1., 0], [1, 1], [0, 1]]),
                  np.array([[1., 0], [1, 1], [0, -1]])),
     3: Filtering(np.array([[1., 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]),
-                 np.array([[2., 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]]) / 2, np.array([[1., 0], [1, 1], [1, -1], [0, -1]]))}
+                 np.array([[2., 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]]) / 2,
+                 np.array([[1., 0], [1, 1], [1, -1], [0, -1]]))}
 
-# (kernel, stride) of both axes -> how many channels it takes for the products saved to outweigh the additions (measured).
+# (kernel, stride) of both axes -> how many channels it takes for the products saved to outweigh the
+# additions (measured).
 LAYERS = {(4, 2): 32, (3, 1): 32, (5, 2): 32}
-POSITIONS = 1 << 10         # and how many features of the batch, for what is saved to outweigh the combinations of the kernel
+POSITIONS = 1 << 10         # and how many features of the batch, to outweigh the combinations of the kernel
 
 
 class Group(NamedTuple):
-    """Pixels that have tiles of their own: those of phase (row, column), with the side - 1 phases after it beside them."""
+    """Pixels that have tiles of their own: those of phase (row, column), with the side - 1 phases
+    after it beside them.
+    """
     row: int
     column: int
     side: int
@@ -64,7 +73,9 @@ class Group(NamedTuple):
 
 
 def groups(kernel: int, stride: int) -> list[Group]:
-    """The phases of a layer: all in one group where they have equally many taps, else each on its own."""
+    """The phases of a layer: all in one group where they have equally many taps, else each on its
+    own.
+    """
     if kernel % stride == 0:
         filtering = FILTERINGS[kernel // stride]
         return [Group(0, 0, stride, filtering, filtering)]
@@ -75,9 +86,12 @@ def groups(kernel: int, stride: int) -> list[Group]:
 def suits(window: Window, channels: int, outputs: int, count: int) -> bool:
     """Whether this way serves `count` images."""
     (kernel, other), (stride, across) = window.kernel, window.stride
-    return (kernel, stride) == (other, across) and (kernel, stride) in LAYERS and window.dilation == (1, 1) and window.groups == 1 \
-        and min(channels, outputs) >= LAYERS[kernel, stride] and min(window.features) >= 2 \
-        and count * window.features[0] * window.features[1] >= POSITIONS
+    if (kernel, stride) != (other, across) or (kernel, stride) not in LAYERS:
+        return False
+    if window.dilation != (1, 1) or window.groups > 1 or min(window.features) < 2:
+        return False
+    positions = count * window.features[0] * window.features[1]
+    return min(channels, outputs) >= LAYERS[kernel, stride] and positions >= POSITIONS
 
 
 class _Layer:
@@ -98,7 +112,9 @@ class _Layer:
         return group.side ** 2 * self.channels
 
     def image(self, group, first_row, rows) -> Tiling:
-        """The tiles of a group's pixels for `rows` rows of features from `first_row` on, in an image that begins there."""
+        """The tiles of a group's pixels for `rows` rows of features from `first_row` on, in an
+        image that begins there.
+        """
         top, left = self.window.padding
         return Tiling(group.vertical.data, group.horizontal.data, group.side, self.stride, top - first_row - group.row,
                       left - group.column, rows, self.window.features[1])
@@ -111,7 +127,9 @@ class _Layer:
         return Taps(group.vertical.kernel, group.horizontal.kernel, group.side, self.stride, group.row, group.column)
 
     def factors(self, w, transposed) -> list:
-        """For each group the combinations of the kernel (KH, KW, C, O), or their transposes, as right factors."""
+        """For each group the combinations of the kernel (KH, KW, C, O), or their transposes, as
+        right factors.
+        """
         w, factors, jobs = plain(w), [], []
         for group in self.groups:
             inner, columns = (self.outputs, self.entry(group)) if transposed else (self.entry(group), self.outputs)
@@ -121,7 +139,7 @@ class _Layer:
         def task(index):
             group, n, factor = jobs[index]
             block = parallel.scratch("combined kernel", (self.entry(group), self.outputs), self.dtype)
-            tile_kernel(w, self.taps(group), transposed, n, block)
+            tile_kernel(w, self.taps(group), n, block)
             pack(block, transposed, 0, factor)
         parallel.run(task, len(jobs))
         return factors
@@ -142,10 +160,15 @@ def _cover(tiling: Tiling, image) -> bool:
         for (matrix, outputs, before), size in zip(axes, image.shape[1:3], strict=True))
 
 
+def finite(part) -> bool:
+    """Whether a part of a result is finite: the quickest look at every number (a sum that overflows does no harm)."""
+    flat = part.reshape(-1)
+    return bool(np.isfinite(np.dot(flat, flat)))
+
+
 def _finish(part, bias) -> bool:
     """Add the bias to a chunk of results while it is in a cache; False, and nothing is added, where it is not finite."""
-    flat = part.reshape(-1)
-    if not np.isfinite(np.dot(flat, flat)):         # the quickest look at every number; a sum that overflows is no harm
+    if not finite(part):
         return False
     if bias is not None:
         part += bias
@@ -153,7 +176,8 @@ def _finish(part, bias) -> bool:
 
 
 def gather(x, w, window: Window, bias, y) -> list:
-    """dT/dy, plus a bias, into y, as lowering.gather; the chunks that are not finite are returned."""
+    """dT/dy, plus a bias, into y, as lowering.gather; the chunks that are not finite are returned.
+    """
     layer = _Layer(window, *w.shape[2:], x.dtype)
     factors = layer.factors(w, transposed=False)
     chunks, redo = parallel.chunks(len(x), window.features[0], layer.row_bytes, PART_BYTES), []
@@ -172,14 +196,16 @@ def gather(x, w, window: Window, bias, y) -> list:
 
 
 def scatter(y, w, window: Window, bias, x) -> list:
-    """dT/dx, plus a bias, into x, as lowering.scatter; the chunks that are not finite are returned."""
+    """dT/dx, plus a bias, into x, as lowering.scatter; the chunks that are not finite are returned.
+    """
     layer = _Layer(window, *w.shape[2:], y.dtype)
     factors = layer.factors(w, transposed=True)
     chunks, redo = parallel.chunks(len(x), window.image[0], -(-layer.row_bytes // layer.stride), PART_BYTES), []
 
     def task(index):
         first, last, top, bottom = chunks[index]
-        low, high = touching_range(top, bottom, window.kernel[0], layer.stride, window.padding[0], 1, window.features[0])
+        low, high = touching_range(top, bottom, window.kernel[0], layer.stride, window.padding[0], 1,
+                                   window.features[0])
         part = x[first:last, top:bottom]
         if low == high or not _cover(layer.image(layer.groups[0], low * layer.stride - top, high - low), part):
             part[...] = 0
@@ -195,7 +221,7 @@ def scatter(y, w, window: Window, bias, x) -> list:
 
 
 def correlate(x, y, window: Window):
-    """dT/dw, as lowering.correlate; None where it is not finite."""
+    """dT/dw, as lowering.correlate."""
     layer = _Layer(window, x.shape[3], y.shape[3], x.dtype)
     sizes = [(layer.blocks(group), layer.entry(group), layer.outputs) for group in layer.groups]
     share_bytes = sum(blocks * inner * outputs for blocks, inner, outputs in sizes) * x.itemsize
@@ -210,6 +236,7 @@ def correlate(x, y, window: Window):
                                          layer.features(group, bottom - top), add, share[index])
     parallel.run(task, len(shared))
     w = np.empty((*window.kernel, layer.channels, layer.outputs), x.dtype)
-    rows = [(group, share, a) for group, share in zip(layer.groups, shares, strict=True) for a in range(group.vertical.kernel.shape[1])]
+    rows = [(group, share, a) for group, share in zip(layer.groups, shares, strict=True)
+            for a in range(group.vertical.kernel.shape[1])]
     parallel.run(lambda n: untile_kernel(rows[n][1], layer.taps(rows[n][0]), rows[n][2], w), len(rows))
-    return w if _finish(w, None) else None
+    return w

@@ -1,0 +1,78 @@
+"""Compiled kernels are kept on disk where that is possible, and nothing breaks where it is not (fault 19)."""
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import minideconv
+
+PROGRAM = """
+import numpy as np
+from minideconv.kernels.fast import loops
+p = np.ones(3, np.float32)
+out = np.empty_like(p)
+loops.gate(p, p, 1.0, out)
+print(out.sum(), sum(loops.gate._cache_hits.values()))
+"""
+LINE = "compiled kernels are not kept on disk"
+
+
+def run(folder, program=PROGRAM, place=None):
+    """The program in a process of its own, started in `place`."""
+    variables = {**os.environ, "NUMBA_CACHE_DIR": str(folder), **({"PYTHONPATH": str(place)} if place else {})}
+    return subprocess.run([sys.executable, "-c", program], env=variables, cwd=place, capture_output=True, text=True)
+
+
+def test_a_second_start_compiles_nothing(tmp_path):
+    assert [run(tmp_path).stdout.split() for _ in range(2)] == [["3.0", "0"], ["3.0", "1"]]
+
+
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+@pytest.mark.parametrize("left", [0, 1, 50])
+def test_fault_19_a_damaged_file_is_made_anew(tmp_path, kind, left):
+    """Cut short by a crash, at its start or in the middle."""
+    run(tmp_path)
+    damaged = [path for path in Path(tmp_path).rglob(f"*.{kind}") if "gate" in path.name]
+    assert damaged
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:left])
+    again, later = run(tmp_path), run(tmp_path)
+    assert again.stdout.split() == ["3.0", "0"] and again.stderr == ""
+    assert later.stdout.split() == ["3.0", "1"]
+
+
+def test_fault_19_no_room_on_the_disk(tmp_path):
+    """Every write fails: one line, and the kernels run."""
+    full = "import builtins, errno\n" \
+           "def full(path, mode='r', *a, given=open, **k):\n" \
+           "    if 'w' in mode and '.nb' in str(path): raise OSError(errno.ENOSPC, 'No space left on device', str(path))\n" \
+           "    return given(path, mode, *a, **k)\n" \
+           "builtins.open = full\n"
+    answer = run(tmp_path, full + PROGRAM)
+    assert answer.stdout.split() == ["3.0", "0"]
+    assert answer.stderr.count("\n") == 1 and LINE in answer.stderr and "No space left" in answer.stderr
+
+
+def test_fault_19_a_read_only_install_without_a_home():
+    """No folder that can be written to: compiled in memory, with one line that says so."""
+    nowhere = "from numba.core import caching\n" \
+              "caching.CacheImpl._locator_classes = []\n"
+    answer = run("", nowhere + PROGRAM)
+    assert answer.stdout.split() == ["3.0", "0"]
+    assert LINE in answer.stderr and len([line for line in answer.stderr.splitlines() if LINE in line]) == 1
+
+
+def test_kernels_made_of_changed_parts_are_compiled_again(tmp_path):
+    """A kernel's own file may be as it was while a part of it, in another file, was changed."""
+    package = tmp_path / "minideconv"
+    shutil.copytree(Path(minideconv.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    hits = []
+    for changed in (False, False, True):
+        if changed:
+            part = package / "kernels/fast/runs.py"
+            part.write_text(part.read_text() + "\n")
+        hits.append(run(tmp_path / "cache", place=tmp_path).stdout.split()[1])
+    assert hits == ["0", "1", "0"]

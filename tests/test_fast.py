@@ -1,0 +1,550 @@
+"""The pieces that the fast kernels are made of, each against loops written here.
+
+A case draws the arguments of one compiled function and says what they should be afterwards; it runs on copies of them, with
+what is to be written filled with rubbish first. Integers in floats make sums exact: such cases are compared with `==`.
+"""
+import inspect
+import itertools
+import os
+import subprocess
+import sys
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minideconv.kernels.fast import columns, combinations, compiled, loops, products, tiles
+from minideconv.kernels.fast.combinations import Taps, Tiling
+from minideconv.kernels.reference import Affine, AdamStep
+from minideconv.shapes import Window
+
+
+class Case(NamedTuple):
+    arguments: tuple
+    written: dict           # place among the arguments -> the array expected there
+    exact: bool = True
+
+
+def integers(rng, dtype, *shape):
+    return rng.integers(-4, 5, shape).astype(dtype)
+
+
+def windows(draw):
+    """Windows anywhere over an image, also beside it and with negative padding."""
+    axes = [(draw(st.integers(1, 3)), draw(st.integers(1, 4)), draw(st.integers(-3, 4)), draw(st.integers(1, 3)),
+             draw(st.integers(1, 6)), draw(st.integers(1, 4))) for _ in "hw"]
+    return Window(*zip(*axes, strict=True))
+
+
+def touches(window):
+    """(window i, j; tap u, v; pixel h, w) wherever the tap lies on the image."""
+    for i, j, u, v in itertools.product(*map(range, window.features + window.kernel)):
+        h = i * window.stride[0] + u * window.dilation[0] - window.padding[0]
+        w = j * window.stride[1] + v * window.dilation[1] - window.padding[1]
+        if 0 <= h < window.image[0] and 0 <= w < window.image[1]:
+            yield i, j, u, v, h, w
+
+
+def im2col(draw, rng, dtype):
+    window, count, channels = windows(draw), draw(st.integers(0, 2)), draw(st.integers(1, 3))
+    x = integers(rng, dtype, count, *window.image, channels)
+    cols = np.zeros((count, *window.features, *window.kernel, channels), dtype)
+    for i, j, u, v, h, w in touches(window):
+        cols[:, i, j, u, v] = x[:, h, w]
+    return Case((x, window, cols), {2: cols})
+
+
+def col2im(draw, rng, dtype):
+    window, count, channels = windows(draw), draw(st.integers(0, 2)), draw(st.integers(1, 3))
+    cols = integers(rng, dtype, count, *window.features, *window.kernel, channels)
+    x = np.zeros((count, *window.image, channels), dtype)
+    for i, j, u, v, h, w in touches(window):
+        x[:, h, w] += cols[:, i, j, u, v]
+    return Case((cols, window, x), {2: x})
+
+
+def in_panels(matrix, dtype):
+    """The panels of a right factor, entry by entry: lines of 128 bytes, zeros after the last column."""
+    lanes = 128 // np.dtype(dtype).itemsize
+    panels = np.zeros(((matrix.shape[1] + lanes - 1) // lanes, len(matrix), lanes), dtype)
+    for k, column in np.ndindex(*matrix.shape):
+        panels[column // lanes, k, column % lanes] = matrix[k, column]
+    return panels
+
+
+def pack(draw, rng, dtype):
+    matrix, transposed = integers(rng, dtype, draw(st.integers(1, 9)), draw(st.integers(1, 70))), draw(st.booleans())
+    panels = in_panels(matrix, dtype)
+    first = draw(st.integers(0, len(panels) - 1))
+    return Case((np.ascontiguousarray(matrix.T) if transposed else matrix, transposed, first, panels[first:]), {3: panels[first:]})
+
+
+def trilinear(draw, rng, dtype):
+    """Arguments of the three products: x, y, w as integers, and the window."""
+    window, count = windows(draw), draw(st.integers(0, 2))
+    channels, outputs = draw(st.integers(1, 3)), draw(st.sampled_from([1, 2, 17, 33]))
+    x, y = integers(rng, dtype, count, *window.image, channels), integers(rng, dtype, count, *window.features, outputs)
+    return x, y, integers(rng, dtype, *window.kernel, channels, outputs), window
+
+
+def gather(draw, rng, dtype):
+    x, y, w, window = trilinear(draw, rng, dtype)
+    expected = np.zeros_like(y)
+    for i, j, u, v, h, k in touches(window):
+        expected[:, i, j] += x[:, h, k] @ w[u, v]
+    return Case((x, in_panels(w.reshape(-1, w.shape[3]), dtype), window, y), {3: expected})
+
+
+def scatter(draw, rng, dtype):
+    x, y, w, window = trilinear(draw, rng, dtype)
+    expected = np.zeros_like(x)
+    for i, j, u, v, h, k in touches(window):
+        expected[:, h, k] += y[:, i, j] @ w[u, v].T
+    return Case((y, in_panels(w.reshape(-1, w.shape[3]).T, dtype), window, x), {3: expected})
+
+
+def correlate(draw, rng, dtype):
+    x, y, w, window = trilinear(draw, rng, dtype)
+    add = draw(st.sampled_from([0, 1, 3]))
+    expected = w * (add != 0)
+    for i, j, u, v, h, k in touches(window):
+        expected[u, v] += x[:, h, k].T @ y[:, i, j]
+    return Case((x, y, window, add, w.reshape(-1, w.shape[3])), {4: expected.reshape(-1, w.shape[3])})
+
+
+def max_switches(draw, rng, dtype):
+    """Ties are frequent among few integers; NaN and infinities are strewn in."""
+    axes = []
+    for _ in "hw":
+        size, kernel = draw(st.integers(1, 6)), draw(st.integers(1, 4))
+        padding, stride = draw(st.integers(0, kernel // 2)), draw(st.integers(1, 3))
+        kernel = min(kernel, size + 2 * padding)
+        padding = min(padding, kernel // 2)
+        axes.append((size, (size + 2 * padding - kernel) // stride + 1, kernel, stride, padding))
+    image, features, kernel, stride, padding = zip(*axes, strict=True)
+    x = integers(rng, dtype, draw(st.integers(0, 2)), *image, draw(st.integers(1, 2)))
+    for value in draw(st.lists(st.sampled_from([np.nan, -np.inf, np.inf]), max_size=6)):
+        if x.size:
+            x.flat[rng.integers(x.size)] = value
+    switches = np.zeros((len(x), *features, x.shape[3]), np.int64)
+    for n, i, j, c in np.ndindex(switches.shape):
+        best = None
+        for u, v in itertools.product(*map(range, kernel)):
+            h, w = i * stride[0] + u - padding[0], j * stride[1] + v - padding[1]
+            if 0 <= h < image[0] and 0 <= w < image[1]:
+                rank = (bool(np.isnan(x[n, h, w, c])), float(np.nan_to_num(x[n, h, w, c], posinf=99, neginf=-99)))
+                if best is None or rank > best[0]:
+                    best = rank, h * image[1] + w
+        switches[n, i, j, c] = best[1]
+    return Case((x, Window(kernel, stride, padding, (1, 1), image, features), switches), {2: switches})
+
+
+def switched(draw, rng):
+    """Shapes of an image and of features, and switches that may point at one pixel several times."""
+    count, height, width, channels, rows, columns = (draw(st.integers(1, 4)) for _ in range(6))
+    return (count, height, width, channels), rng.integers(0, height * width, (count, rows, columns, channels))
+
+
+def take_pixels(draw, rng, dtype):
+    shape, switches = switched(draw, rng)
+    x, y = integers(rng, dtype, *shape), np.zeros(switches.shape, dtype)
+    for n, i, j, c in np.ndindex(y.shape):
+        y[n, i, j, c] = x[n, switches[n, i, j, c] // shape[2], switches[n, i, j, c] % shape[2], c]
+    return Case((x, switches, y), {2: y})
+
+
+def put_pixels(draw, rng, dtype):
+    shape, switches = switched(draw, rng)
+    y, x = integers(rng, dtype, *switches.shape), np.zeros(shape, dtype)
+    for n, i, j, c in np.ndindex(y.shape):
+        x[n, switches[n, i, j, c] // shape[2], switches[n, i, j, c] % shape[2], c] += y[n, i, j, c]
+    return Case((y, switches, x), {2: x})
+
+
+SLOPES = st.sampled_from([1.0, 0.0, 0.25, -0.5])        # exact in binary
+
+
+def gate(draw, rng, dtype):
+    size, slope = draw(st.integers(1, 40)), draw(SLOPES)
+    g, x = integers(rng, dtype, size), integers(rng, dtype, size)
+    out = np.array([a if b > 0 else slope * a for a, b in zip(g, x, strict=True)], dtype)
+    return Case((g, x, slope, out), {3: out})
+
+
+def moments(draw, rng, dtype):
+    """Also more rows than are summed at a time."""
+    x = rng.standard_normal((draw(st.sampled_from([1, 2, 40, 64, 65, 150])), draw(st.integers(1, 5)))).astype(dtype)
+    x += dtype(draw(st.sampled_from([0, 30])))
+    mean, deviations = np.zeros((2, x.shape[1]))
+    for c, column in enumerate(x.T.astype(np.float64)):
+        mean[c] = sum(column) / len(column)
+        deviations[c] = sum((value - mean[c]) ** 2 for value in column)
+    return Case((x, mean, deviations), {1: mean, 2: deviations}, exact=False)
+
+
+def affine_maps(draw, rng, dtype):
+    """x and an affine map on a lattice that is exact in binary and never lands on the kink, and z as it says."""
+    rows, channels = draw(st.sampled_from([1, 5, 64, 65, 130])), draw(st.integers(1, 4))
+    x, centre = integers(rng, dtype, rows, channels) / 2, integers(rng, dtype, channels)
+    scale = rng.choice([-1, -0.5, 0.5, 2], channels).astype(dtype)
+    shift = (integers(rng, dtype, channels) + dtype(0.125)) / 2
+    z = np.array([[(x[r, c] - centre[c]) * scale[c] + shift[c] for c in range(channels)] for r in range(rows)], dtype)
+    return x.astype(dtype), Affine(centre, scale, shift.astype(dtype), draw(SLOPES)), z
+
+
+def normalise(draw, rng, dtype):
+    x, affine, z = affine_maps(draw, rng, dtype)
+    out = np.array([[value if value > 0 else affine.slope * value for value in row] for row in z], dtype)
+    return Case((x, affine, out), {2: out})
+
+
+def through_the_ramp(g, z, slope):
+    pairs = zip(g.ravel(), z.ravel(), strict=True)
+    return np.array([a if b > 0 else slope * a for a, b in pairs], g.dtype).reshape(g.shape)
+
+
+def normalise_sums(draw, rng, dtype):
+    x, affine, z = affine_maps(draw, rng, dtype)
+    g = integers(rng, dtype, *x.shape)
+    sums, flow = np.zeros((2, x.shape[1])), through_the_ramp(g, z, affine.slope)
+    for r, c in np.ndindex(x.shape):
+        sums[0, c] += flow[r, c]
+        sums[1, c] += flow[r, c] * (x[r, c] - affine.centre[c])
+    return Case((g, x, affine, sums), {3: sums})
+
+
+def normalise_input(draw, rng, dtype):
+    x, affine, z = affine_maps(draw, rng, dtype)
+    g, factors = integers(rng, dtype, *x.shape), integers(rng, dtype, 2, x.shape[1])
+    out, flow = np.zeros_like(x), through_the_ramp(g, z, affine.slope)
+    for r, c in np.ndindex(x.shape):
+        out[r, c] = flow[r, c] * affine.scale[c] + (x[r, c] - affine.centre[c]) * factors[0, c] + factors[1, c]
+    return Case((g, x, affine, factors, out), {4: out})
+
+
+def adam(draw, rng, dtype):
+    size, steps = draw(st.integers(1, 20)), draw(st.integers(1, 50))
+    p, g, m, v = rng.standard_normal((4, size)).astype(dtype)
+    v = v * v
+    beta1, beta2 = draw(st.sampled_from([(0.9, 0.999), (0.5, 0.999), (0.0, 0.5)]))
+    step = AdamStep(0.01, beta1, beta2, 1e-8, draw(st.sampled_from([0.0, 0.1])), 1 - beta1 ** steps, 1 - beta2 ** steps)
+    after = []
+    for theta, slope, mean, square in zip(*(a.astype(np.float64) for a in (p, g, m, v)), strict=True):
+        slope = slope + step.weight_decay * theta
+        mean = beta1 * mean + (1 - beta1) * slope
+        square = beta2 * square + (1 - beta2) * slope ** 2
+        moved = 0.01 * (mean / step.correction1) / ((square / step.correction2) ** 0.5 + 1e-8)
+        after.append((theta - moved, mean, square))
+    new_p, new_m, new_v = np.array(after).T
+    return Case((p, g, m, v, step), {0: new_p, 2: new_m, 3: new_v}, exact=False)
+
+
+# The combinations of tiles.py: images and features, of filters with two and with three taps. Rows are combinations, columns a
+# tile's entries.
+TWO, THREE = (np.array(matrix, float) for matrix in ([[1, -1, 0], [0, 1, 0], [0, 1, -1]],
+                                                     [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]))
+OUTPUTS = {3: np.array([[1, 0], [1, 1], [0, -1]], float), 4: np.array([[1, 0], [1, 1], [1, -1], [0, -1]], float)}
+
+
+def blocks(tiling):
+    """k, l and how many tiles every block has: an axis of n outputs has one for two of them, the last combination only for whole pairs."""
+    for k, l in itertools.product(range(len(tiling.vertical)), range(len(tiling.horizontal))):
+        tall = tiling.rows // 2 if k == len(tiling.vertical) - 1 else (tiling.rows + 1) // 2
+        wide = tiling.columns // 2 if l == len(tiling.horizontal) - 1 else (tiling.columns + 1) // 2
+        yield k, l, tall, wide
+
+
+def dependences(tiling, shape):
+    """For each block every (its row, entry of the row, pixel, sign) by which it depends on a pixel of images of `shape`."""
+    count, height, width, channels = shape
+    for k, l, tall, wide in blocks(tiling):
+        terms = []
+        pixels = itertools.product(range(count), range(tall), range(wide), range(tiling.side), range(tiling.side), range(channels))
+        for n, t, s, e, f, c in pixels:
+            for (r, a), (q, b) in itertools.product(enumerate(tiling.vertical[k]), enumerate(tiling.horizontal[l])):
+                h, w = tiling.step * (2 * t + r) + e - tiling.top, tiling.step * (2 * s + q) + f - tiling.left
+                if 0 <= h < height and 0 <= w < width and a * b:
+                    terms.append(((n * tall + t) * wide + s, (e * tiling.side + f) * channels + c, (n, h, w, c), a * b))
+        yield count * tall * wide, terms
+
+
+def tiled(draw, rng, dtype):
+    """An image, tiles of it, and for each block how many tiles it has and what they depend on."""
+    if draw(st.booleans()):                                             # of features: rows of two entries
+        matrix = OUTPUTS[draw(st.sampled_from([3, 4]))]
+        side, step, vertical, horizontal = 1, 1, matrix, matrix
+    else:
+        side, step = draw(st.sampled_from([(1, 1), (2, 2), (1, 2)]))
+        vertical, horizontal = draw(st.sampled_from([TWO, THREE])), draw(st.sampled_from([TWO, THREE]))
+    tiling = Tiling(vertical, horizontal, side, step, draw(st.integers(-3, 3)), draw(st.integers(-3, 3)), draw(st.integers(1, 5)),
+                    draw(st.integers(1, 5)))
+    shape = draw(st.integers(1, 2)), draw(st.integers(1, 9)), draw(st.integers(1, 9)), draw(st.integers(1, 3))
+    return integers(rng, dtype, *shape), tiling, list(dependences(tiling, shape))
+
+
+def parts_of(x, found, length):
+    """The blocks (tiles, length) themselves."""
+    parts = [np.zeros((size, length), x.dtype) for size, _ in found]
+    for part, (_, terms) in zip(parts, found, strict=True):
+        for row, entry, pixel, sign in terms:
+            part[row, entry] += sign * x[pixel]
+    return parts
+
+
+def tile_products(draw, rng, dtype):
+    x, tiling, found = tiled(draw, rng, dtype)
+    inner, outputs = tiling.side ** 2 * x.shape[3], draw(st.sampled_from([1, 3, 40]))
+    factors = [integers(rng, dtype, inner, outputs) for _ in found]
+    expected = np.concatenate([part @ factor for part, factor in zip(parts_of(x, found, inner), factors, strict=True)])
+    return Case((x, tiling, np.array([in_panels(factor, dtype) for factor in factors]), expected), {3: expected})
+
+
+def tile_transposed_products(draw, rng, dtype):
+    x, tiling, found = tiled(draw, rng, dtype)
+    y = integers(rng, dtype, len(x), tiling.rows, tiling.columns, draw(st.sampled_from([1, 2, 33])))
+    of_y = tiling._replace(vertical=OUTPUTS[len(tiling.vertical)], horizontal=OUTPUTS[len(tiling.horizontal)], side=1, step=1, top=0, left=0)
+    add, inner = draw(st.sampled_from([0, 1])), tiling.side ** 2 * x.shape[3]
+    before = integers(rng, dtype, len(found), inner, y.shape[3])
+    pairs = zip(parts_of(x, found, inner), parts_of(y, list(dependences(of_y, y.shape)), y.shape[3]), strict=True)
+    expected = before * add + np.array([left.T @ right for left, right in pairs])
+    return Case((x, tiling, y, of_y, add, before), {5: expected.astype(dtype)})
+
+
+def untile(draw, rng, dtype):
+    """What lies in no tile stays as it was; `add` is for features, which lie in tiles with all their entries."""
+    x, tiling, found = tiled(draw, rng, dtype)
+    add = tiling.vertical.shape[1] == 2 and draw(st.booleans())
+    if add:
+        tiling = tiling._replace(top=0, left=0)
+        x = integers(rng, dtype, len(x), tiling.rows, tiling.columns, x.shape[3])
+        found = list(dependences(tiling, x.shape))
+    parts, touched = [integers(rng, dtype, size, tiling.side ** 2 * x.shape[3]) for size, _ in found], tile_pixels(tiling, x.shape)
+    expected = x.copy() if add else np.where(touched, 0, x)
+    for part, (_, terms) in zip(parts, found, strict=True):
+        for row, entry, pixel, sign in terms:
+            expected[pixel] += sign * part[row, entry]
+    return Case((np.concatenate(parts).reshape(-1), tiling, add, x), {3: expected.astype(dtype)})
+
+
+def tile_pixels(tiling, shape):
+    """Which pixels of images of `shape` lie in some tile's entries."""
+    inside = np.zeros(shape, bool)
+    tall, wide = (2 * ((n + 1) // 2 - 1) + matrix.shape[1]
+                  for n, matrix in ((tiling.rows, tiling.vertical), (tiling.columns, tiling.horizontal)))
+    for r, q, e, f in itertools.product(range(tall), range(wide), range(tiling.side), range(tiling.side)):
+        h, w = tiling.step * r + e - tiling.top, tiling.step * q + f - tiling.left
+        if 0 <= h < shape[1] and 0 <= w < shape[2]:
+            inside[:, h, w] = True
+    return inside
+
+
+KERNEL_MATRICES = [np.array(m, float) for m in ([[1, 0], [1, 1], [0, 1]], [[1, 0, 0], [.5, .5, .5], [.5, -.5, .5], [0, 0, 1]])]
+
+
+def kernel_taps(draw, rng, dtype):
+    """A kernel of multiples of 4, the Taps of a group of it, and (block, phase, tap, weight) of every combination."""
+    side, step, row, column = draw(st.sampled_from([(1, 1, 0, 0), (2, 2, 0, 0), (1, 2, 0, 1), (1, 2, 1, 0)]))
+    taps = Taps(draw(st.sampled_from(KERNEL_MATRICES)), draw(st.sampled_from(KERNEL_MATRICES)), side, step, row, column)
+    size = [step * matrix.shape[1] for matrix in (taps.vertical, taps.horizontal)]
+    w, terms = 4 * integers(rng, dtype, *size, draw(st.integers(1, 3)), draw(st.sampled_from([1, 33]))), []
+    for (k, rows), (l, columns_) in itertools.product(enumerate(taps.vertical), enumerate(taps.horizontal)):
+        for (a, weight), (b, other), e, f in itertools.product(enumerate(rows), enumerate(columns_), range(side), range(side)):
+            tap = row + step * a + e, column + step * b + f
+            terms.append((k * len(taps.horizontal) + l, e * side + f, tap, weight * other))
+    return w, taps, terms
+
+
+def tile_kernel(draw, rng, dtype):
+    w, taps, terms = kernel_taps(draw, rng, dtype)
+    n = draw(st.integers(0, len(taps.vertical) * len(taps.horizontal) - 1))
+    block = np.zeros((taps.side ** 2, *w.shape[2:]), dtype)
+    for place, phase, tap, weight in terms:
+        block[phase] += (place == n) * weight * w[tap]
+    block = block.reshape(-1, w.shape[3])
+    return Case((w, taps, n, block), {3: block})
+
+
+def untile_kernel(draw, rng, dtype):
+    """Only the taps of row a of the group are written."""
+    w, taps, terms = kernel_taps(draw, rng, dtype)
+    count = len(taps.vertical) * len(taps.horizontal)
+    shares, a = 4 * integers(rng, dtype, draw(st.integers(1, 3)), count, taps.side ** 2, *w.shape[2:]), draw(st.integers(0, 1))
+    mine = {tap for _, _, tap, _ in terms if (tap[0] - taps.row) // taps.step == a}
+    expected = w.copy()
+    for tap in mine:
+        expected[tap] = 0
+    for place, phase, tap, weight in terms:
+        if tap in mine:
+            expected[tap] += weight * shares[:, place, phase].sum(axis=0)
+    return Case((shares.reshape(len(shares), count, -1, w.shape[3]), taps, a, w), {3: expected})
+
+
+CASES = {columns: (im2col, col2im, gather, scatter, correlate), products: (pack,),
+         combinations: (tile_products, tile_transposed_products, untile, tile_kernel, untile_kernel),
+         loops: (max_switches, take_pixels, put_pixels, gate, moments, normalise, normalise_sums, normalise_input, adam)}
+READ_AND_WRITTEN = {"adam", "correlate", "tile_transposed_products", "untile", "untile_kernel"}     # they add to, or leave, what is there
+
+
+def kernels_of(module):
+    """The kernels that a module defines: compiled functions with a cache of their own."""
+    compiled_here = {name for name, value in vars(module).items() if isinstance(getattr(value, "_cache", None), compiled.Cache)}
+    return {name for name in compiled_here if inspect.getmodule(vars(module)[name].py_func) is module}
+
+
+@pytest.mark.parametrize("module", CASES)
+def test_every_kernel_is_in_the_table(module):
+    assert kernels_of(module) == {case.__name__ for case in CASES[module]}
+
+
+def arrays(argument):
+    """The arrays in an argument: itself, those of a tuple, or none."""
+    parts = argument if isinstance(argument, tuple) else (argument,)
+    return [one for one in parts if isinstance(one, np.ndarray)]
+
+
+def outcome(module, name, case):
+    """The arguments after the kernel ran on copies of them."""
+    copies = []
+    for argument in case.arguments:
+        if isinstance(argument, np.ndarray):
+            copies.append(argument.copy())
+        elif arrays(argument):
+            copies.append(argument._make(np.array(one) if isinstance(one, np.ndarray) else one for one in argument))
+        else:
+            copies.append(argument)
+    if name not in READ_AND_WRITTEN:
+        for place in case.written:
+            copies[place].fill(-77)
+    assert getattr(module, name)(*copies) is None
+    return copies
+
+
+@pytest.mark.parametrize("module, name", [(module, case.__name__) for module, cases in CASES.items() for case in cases])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(data=st.data(), seed=st.integers(0, 2 ** 16))
+def test_kernel_against_loops(module, name, dtype, data, seed):
+    draw_case = next(case for case in CASES[module] if case.__name__ == name)
+    case = draw_case(data.draw, np.random.default_rng(seed), dtype)
+    for place, (found, given_) in enumerate(zip(outcome(module, name, case), case.arguments, strict=True)):
+        if place not in case.written:
+            same = [np.array_equal(*pair, equal_nan=True) for pair in zip(arrays(found), arrays(given_), strict=True)]
+            assert all(same), "it changed what it should only read"
+            continue
+        expected = case.written[place]
+        assert found.dtype == given_.dtype
+        if case.exact:
+            assert np.all(found == expected)
+        else:
+            tolerance = 1e-6 if dtype == np.float64 else 3e-6
+            assert np.allclose(found, expected, rtol=tolerance, atol=tolerance * max(1e-30, np.abs(expected).max(initial=0)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("channels, outputs", [(1, 1), (7, 15), (8, 16), (9, 17), (32, 31), (33, 32), (65, 33), (129, 64), (257, 5), (3, 270)])
+@pytest.mark.parametrize("count, side", [(1, 3), (2, 9), (5, 16)])
+def test_whole_blocks_and_their_edges(dtype, channels, outputs, count, side):
+    """Sizes around those of a register block (rows, columns, depth) and of what is multiplied at a time."""
+    rng, window = np.random.default_rng(0), Window((2, 2), (1, 1), (1, 0), (1, 1), (side, side), (side, side))
+    x, y, w = integers(rng, dtype, count, side, side, channels), integers(rng, dtype, count, side, side, outputs), \
+        integers(rng, dtype, 2, 2, channels, outputs)
+    taps, cols = w.reshape(-1, outputs), np.empty((count, side, side, 2, 2, channels), dtype)
+    columns.im2col(x, window, cols)
+    matrix, features = cols.reshape(-1, len(taps)), y.reshape(-1, outputs)
+    forth, back, stamped, share = np.empty_like(y), np.empty_like(x), np.empty_like(x), np.zeros_like(taps)
+    columns.gather(x, in_panels(taps, dtype), window, forth)
+    assert np.array_equal(forth.reshape(-1, outputs), matrix @ taps)
+    columns.scatter(y, in_panels(taps.T, dtype), window, back)
+    columns.col2im((features @ taps.T).reshape(cols.shape), window, stamped)
+    assert np.array_equal(back, stamped)
+    for add in (0, 1):
+        columns.correlate(x, y, window, add, share)
+    assert np.array_equal(share, 2 * matrix.T @ features)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kernel, stride, channels, outputs", [(4, 2, 70, 5), (3, 1, 3, 33), (3, 1, 270, 17), (5, 2, 9, 8), (5, 2, 260, 3)])
+def test_more_tiles_and_channels_than_are_multiplied_at_a_time(monkeypatch, dtype, kernel, stride, channels, outputs):
+    """The shorter ways against the direct one, on integers."""
+    monkeypatch.setattr(tiles, "POSITIONS", 1)
+    rng, features = np.random.default_rng(0), (16, 15)
+    image = tuple(stride * (n - 1) + kernel - 2 for n in features)
+    window = Window((kernel, kernel), (stride, stride), (1, 1), (1, 1), image, features)
+    x, y, w = integers(rng, dtype, 5, *image, channels), integers(rng, dtype, 5, *features, outputs), \
+        integers(rng, dtype, kernel, kernel, channels, outputs)
+    cols = np.empty((5, *features, kernel, kernel, channels), dtype)
+    columns.im2col(x, window, cols)
+    matrix, taps = cols.reshape(-1, w[..., 0].size), w.reshape(-1, outputs)
+    forth, back, stamped = np.empty_like(y), np.empty_like(x), np.empty_like(x)
+    assert tiles.gather(x, w, window, None, forth) == [] == tiles.scatter(y, w, window, None, back)
+    assert np.array_equal(forth.reshape(-1, outputs), matrix @ taps)
+    columns.col2im((y.reshape(-1, outputs) @ taps.T).reshape(cols.shape), window, stamped)
+    assert np.array_equal(back, stamped)
+    assert np.array_equal(tiles.correlate(x, y, window).reshape(-1, outputs), matrix.T @ y.reshape(-1, outputs))
+
+
+PRODUCTS = """
+import numpy as np
+from minideconv.kernels import fast, reference
+from minideconv.kernels.fast import columns, tiles
+from minideconv.shapes import Window
+tiles.POSITIONS, tiles.LAYERS = 1, {(3, 1): 9}
+for channels, outputs, kernel in ((3, 2, 2), (9, 40, 2), (9, 33, 3)):
+    window = Window((kernel, kernel), (1, 1), (1, 0), (1, 1), (3, 3), (3 + 2 - kernel, 4 - kernel))
+    for number in (np.float32, np.float64):
+        x = np.arange(2.0 * 9 * channels).astype(number).reshape(2, 3, 3, channels) % 7
+        w = np.arange(1.0 * kernel ** 2 * channels * outputs).astype(number).reshape(kernel, kernel, channels, outputs) % 5
+        y = reference.gather(x, w, window)
+        assert np.array_equal(fast.gather(x, w, window), y)
+        assert np.array_equal(fast.scatter(y, w, window), reference.scatter(y, w, window))
+        assert np.array_equal(fast.correlate(x, y, window), reference.correlate(x, y, window))
+print(type(columns.gather).__name__)
+"""
+
+
+def test_the_products_can_be_stepped_through():
+    """NUMBA_DISABLE_JIT=1: what is written in the compiler's language has its loops in Python."""
+    answer = subprocess.run([sys.executable, "-c", PRODUCTS], env={**os.environ, "NUMBA_DISABLE_JIT": "1"}, capture_output=True,
+                            text=True)
+    assert answer.stdout.split() == ["function"], answer.stderr
+
+
+OTHER_BLOCK = """
+import sys
+import llvmlite.binding
+given = llvmlite.binding.get_host_cpu_features
+wide = bool(given().get("avx512f"))
+
+def other():
+    features = given()
+    if wide:                        # for the compiler too, which must not use what such a processor lacks
+        for name in features:
+            features[name] &= "avx512" not in name
+    elif sys._getframe(1).f_globals["__name__"].endswith(".products"):
+        features["avx512f"] = True  # for this project only: the compiler makes two instructions of one
+    return features
+
+llvmlite.binding.get_host_cpu_features = other
+if wide:
+    llvmlite.binding.get_host_cpu_name = lambda: "generic"
+from minideconv.kernels.fast import products
+assert products.WIDE != wide
+"""
+
+
+def test_the_block_of_the_other_processors(tmp_path):
+    """Eight rows of a whole panel with AVX-512, six of half a panel without: the same results."""
+    answer = subprocess.run([sys.executable, "-c", OTHER_BLOCK + PRODUCTS], env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+                            capture_output=True, text=True)
+    assert answer.stdout.split() == ["CPUDispatcher"], answer.stderr
+
+
+def test_plain_copies_only_what_numba_would_compile_anew():
+    array = np.arange(6.0).reshape(2, 3)
+    assert compiled.plain(array) is array
+    locked = array.copy()
+    locked.flags.writeable = False
+    for strange in (array.T, array[:, ::2], locked, np.broadcast_to(array, (2, 2, 3))):
+        plain = compiled.plain(strange)
+        assert plain.flags.c_contiguous and plain.flags.writeable and np.array_equal(plain, strange)
