@@ -235,9 +235,13 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def sum(array: np.ndarray, axes: tuple, keepdims: bool) -> np.ndarray:
-    """array.sum(axes), a large sum over all but the last axis in parts (their sums are then added in their order)."""
-    if axes != tuple(range(array.ndim - 1)) or array.size < 1 << 18 or not array.flags.c_contiguous:
-        return array.sum(axis=axes, keepdims=keepdims)
+    """array.sum(axes), a large sum of floats over all but the last axis in parts (their sums are then added in their order).
+
+    Integers and booleans are added in 64 bits.
+    """
+    if axes != tuple(range(array.ndim - 1)) or array.size < 1 << 18 or not array.flags.c_contiguous or array.dtype.kind != "f":
+        wide = {"b": np.int64, "i": np.int64, "u": np.uint64}.get(array.dtype.kind)
+        return array.sum(axis=axes, keepdims=keepdims, dtype=wide)
     rows = array.reshape(-1, array.shape[-1])
     parts = spans(len(rows), max(1, (1 << 16) // rows.shape[1]))
     shares = np.empty((len(parts), rows.shape[1]), array.dtype)
