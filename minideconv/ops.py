@@ -1,43 +1,40 @@
-"""Arithmetic, reductions, shape changes and matrix products, each with its gradients beside it.
+"""Arithmetic, comparisons and matrix products, each with its gradients beside it; and the operators of Tensor.
 
-Every vjp is written in operations on Tensors and uses the inputs, never the result. Axes are NumPy's: `axis` may be None, an
-integer or a tuple; `keepdims` as there. The operators are bound to Tensor in one list at the end.
+Every vjp is written in operations on Tensors and uses the inputs, never the result. Operands broadcast as NumPy's do. Reductions
+and changes of shape have files of their own, and all operations are found here. They are bound to Tensor at the end.
 """
+from typing import Any
+
 import numpy as np
 
 from . import kernels
-from .tensor import Tensor, as_tensor, primitive
+from .reductions import max, mean, min, std, sum, var
+from .shaping import broadcast_to, concatenate, fit, flatten, getitem, pad, reshape, squeeze, stack, transpose
+from .tensor import Tensor, as_tensor, plain_array, primitive
 
+__all__ = ["absolute", "add", "astype", "broadcast_to", "clip", "concatenate", "divide", "exp", "flatten", "getitem", "log", "matmul", "max",
+           "maximum", "mean", "min", "minimum", "multiply", "negative", "pad", "power", "reshape", "sqrt", "squeeze", "stack", "std", "subtract", "sum",
+           "transpose", "var", "where"]
 
-def _fit(g, like):
-    """The transpose of broadcasting: g summed over the axes along which `like` was repeated, in like's dtype."""
-    if g.shape != like.shape:
-        extra = g.ndim - like.ndim
-        repeated = tuple(range(extra)) + tuple(extra + axis for axis, n in enumerate(like.shape) if n == 1 and g.shape[extra + axis] != 1)
-        g = reshape(g.sum(axis=repeated) if repeated else g, like.shape)
-    return g if g.dtype == like.dtype else astype(g, dtype=like.dtype)
-
-
-# Arithmetic: broadcasts as NumPy does.
 
 @primitive
 def add(a, b):
-    return a.array + b.array, lambda g: _fit(g, a), lambda g: _fit(g, b)
+    return a.array + b.array, lambda g: fit(g, a), lambda g: fit(g, b)
 
 
 @primitive
 def subtract(a, b):
-    return a.array - b.array, lambda g: _fit(g, a), lambda g: _fit(-g, b)
+    return a.array - b.array, lambda g: fit(g, a), lambda g: fit(-g, b)
 
 
 @primitive
 def multiply(a, b):
-    return a.array * b.array, lambda g: _fit(g * b, a), lambda g: _fit(g * a, b)
+    return a.array * b.array, lambda g: fit(g * b, a), lambda g: fit(g * a, b)
 
 
-@primitive
+@primitive(fractions=True)
 def divide(a, b):
-    return a.array / b.array, lambda g: _fit(g / b, a), lambda g: _fit(-g * a / (b * b), b)
+    return a.array / b.array, lambda g: fit(g / b, a), lambda g: fit(-g * a / (b * b), b)
 
 
 @primitive
@@ -47,23 +44,28 @@ def negative(x):
 
 @primitive
 def power(x, p):
-    """x ** p. Where p is 0 the slope is 0, also at x = 0; the gradient for p needs x > 0."""
+    """x ** p. At x = 0 the slope for x is 0 where p is 0, that for p where p >= 0; elsewhere that for p needs x > 0."""
     def by_base(g):
-        return _fit(g * p * x ** where(p.array != 0, p - 1, p), x)
-    return x.array ** p.array, by_base, lambda g: _fit(g * x ** p * log(x), p)
+        # Where x and p are both 0, x ** p stands for x ** (p - 1), which is infinite: its factor p is 0.
+        return fit(g * p * x ** where((x.array != 0) | (p.array != 0), p - 1, p), x)
+
+    def by_exponent(g):
+        # 0 ** p does not depend on p > 0: log(1) for log(0), which is infinite.
+        return fit(g * x ** p * log(where((x.array != 0) | (p.array < 0), x, 1)), p)
+    return x.array ** p.array, by_base, by_exponent
 
 
-@primitive
+@primitive(fractions=True)
 def exp(x):
     return np.exp(x.array), lambda g: g * exp(x)
 
 
-@primitive
+@primitive(fractions=True)
 def log(x):
     return np.log(x.array), lambda g: g / x
 
 
-@primitive
+@primitive(fractions=True)
 def sqrt(x):
     return np.sqrt(x.array), lambda g: g / (2 * sqrt(x))
 
@@ -78,157 +80,44 @@ def absolute(x):
 def maximum(a, b):
     """The larger of each pair; equals share the gradient."""
     a_wins = 0.5 * ((a.array > b.array).astype(a.dtype) + (a.array >= b.array))
-    return np.maximum(a.array, b.array), lambda g: _fit(g * a_wins, a), lambda g: _fit(g * (1 - a_wins), b)
+    return np.maximum(a.array, b.array), lambda g: fit(g * a_wins, a), lambda g: fit(g * (1 - a_wins), b)
+
+
+@primitive
+def minimum(a, b):
+    """The smaller of each pair; equals share the gradient."""
+    a_wins = 0.5 * ((a.array < b.array).astype(a.dtype) + (a.array <= b.array))
+    return np.minimum(a.array, b.array), lambda g: fit(g * a_wins, a), lambda g: fit(g * (1 - a_wins), b)
+
+
+def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
+    """x where it lies between `min` and `max`, else the nearer of them; None is no limit. Limits may be Tensors, and get gradients then."""
+    x = as_tensor(x)
+    x = x if min is None else maximum(x, min)
+    return x if max is None else minimum(x, max)
 
 
 @primitive
 def _where(a, b, *, condition):
-    return (np.where(condition, a.array, b.array), lambda g: _fit(_where(g, np.zeros_like(g.array), condition=condition), a),
-            lambda g: _fit(_where(np.zeros_like(g.array), g, condition=condition), b))
+    return (np.where(condition, a.array, b.array), lambda g: fit(_where(g, np.zeros_like(g.array), condition=condition), a),
+            lambda g: fit(_where(np.zeros_like(g.array), g, condition=condition), b))
 
 
-def where(condition, a, b):
+def where(condition: Any, a: Any, b: Any) -> Tensor:
     """a where the array of booleans `condition` is true, b elsewhere; all three broadcast. Numbers take the other one's dtype."""
+    condition = condition.array if isinstance(condition, Tensor) else plain_array(condition, "condition")
     a = as_tensor(a, b if isinstance(b, Tensor) else None)
-    return _where(a, as_tensor(b, a), condition=np.array(condition.array if isinstance(condition, Tensor) else condition, bool))
+    return _where(a, as_tensor(b, a), condition=condition.astype(bool))
 
 
 @primitive
-def astype(x, *, dtype):
-    """x as float32 or float64."""
-    return x.array.astype(dtype), lambda g: astype(g, dtype=x.dtype)
+def _astype(x, *, dtype):
+    return x.array.astype(dtype), lambda g: _astype(g, dtype=x.dtype)
 
 
-# Reductions and their transposes.
-
-def _axes(axis, ndim):
-    """`axis` as a sorted tuple of non-negative integers."""
-    axes = tuple(range(ndim)) if axis is None else tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
-    for a in axes:
-        if not hasattr(a, "__index__"):
-            raise TypeError(f"axis must be None, an integer or a tuple of them; got {axis!r}")
-        if not -ndim <= a < ndim:
-            raise ValueError(f"axis {a} is out of bounds for a Tensor of {ndim} axes")
-    if len({a % ndim for a in axes}) < len(axes):
-        raise ValueError(f"axis names an axis twice: {axis!r}")
-    return tuple(sorted(a % ndim for a in axes))
-
-
-def _kept(shape, axes):
-    """The shape that a reduction over `axes` has with keepdims=True."""
-    return tuple(1 if axis in axes else n for axis, n in enumerate(shape))
-
-
-@primitive
-def sum(x, *, axis=None, keepdims=False):
-    axes = _axes(axis, x.ndim)
-    return kernels.active().sum(x.array, axes, keepdims), lambda g: broadcast_to(reshape(g, _kept(x.shape, axes)), x.shape)
-
-
-def mean(x, axis=None, keepdims=False):
-    """The average over `axis`."""
-    x = as_tensor(x)
-    return sum(x, axis=axis, keepdims=keepdims) / int(np.prod([x.shape[a] for a in _axes(axis, x.ndim)]))
-
-
-@primitive
-def max(x, *, axis=None, keepdims=False):
-    """The largest entry along `axis`; equals share the gradient."""
-    axes = _axes(axis, x.ndim)
-    top = x.array.max(axis=axes, keepdims=True)
-    ties = (x.array == top).astype(x.dtype)
-    share = ties / ties.sum(axis=axes, keepdims=True)
-    return top if keepdims else top.reshape([n for a, n in enumerate(top.shape) if a not in axes]), lambda g: reshape(g, top.shape) * share
-
-
-def min(x, axis=None, keepdims=False):
-    """The smallest entry along `axis`; equals share the gradient."""
-    return -max(-as_tensor(x), axis=axis, keepdims=keepdims)
-
-
-# Shape changes: each is a linear map, and its vjp the transpose.
-
-@primitive
-def _broadcast_to(x, *, shape):
-    return np.broadcast_to(x.array, shape), lambda g: _fit(g, x)
-
-
-def broadcast_to(x, shape):
-    """x repeated along new axes and axes of length 1 until it has `shape`."""
-    return _broadcast_to(x, shape=tuple(shape))
-
-
-@primitive
-def _reshape(x, *, shape):
-    return x.array.reshape(shape), lambda g: _reshape(g, shape=x.shape)
-
-
-def reshape(x, *shape):
-    """The same entries in the same order under another shape; one length may be -1."""
-    return _reshape(x, shape=tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape)
-
-
-@primitive
-def _transpose(x, *, axes):
-    return x.array.transpose(axes), lambda g: _transpose(g, axes=tuple(np.argsort(axes)))
-
-
-def transpose(x, *axes):
-    """The axes in another order, reversed where none is given."""
-    x = as_tensor(x)
-    axes = tuple(axes[0]) if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
-    axes = axes or tuple(reversed(range(x.ndim)))
-    if len(axes) != x.ndim or len(_axes(axes, x.ndim)) != x.ndim:
-        raise ValueError(f"axes must name each of the {x.ndim} axes once; got {axes!r}")
-    return _transpose(x, axes=tuple(a % x.ndim for a in axes))
-
-
-@primitive
-def _getitem(x, *, index):
-    return x.array[index], lambda g: _putitem(g, index=index, shape=x.shape)
-
-
-@primitive
-def _putitem(g, *, index, shape):
-    """Zeros of `shape` with g added at `index`, as often as an entry is named there: the transpose of indexing."""
-    out = np.zeros(shape, g.dtype)
-    parts = index if isinstance(index, tuple) else (index,)
-    if any(isinstance(part, (np.ndarray, list, tuple)) for part in parts):
-        np.add.at(out, index, g.array)       # an entry may be named twice
-    else:
-        out[index] = g.array
-    return out, lambda h: _getitem(h, index=index)
-
-
-def getitem(x, index):
-    """x[index] with NumPy's rules; Tensors in the index stand for their arrays."""
-    parts = index if isinstance(index, tuple) else (index,)
-    parts = tuple(part.array if isinstance(part, Tensor) else part for part in parts)
-    parts = tuple(part.copy() if isinstance(part, np.ndarray) else part for part in parts)      # the tape keeps the index: it must not change
-    return _getitem(x, index=parts if isinstance(index, tuple) else parts[0])
-
-
-@primitive
-def _concatenate(*tensors, axis):
-    ends = np.cumsum([0] + [t.shape[axis] for t in tensors])
-    before = (slice(None),) * axis
-
-    def part(place):
-        return lambda g: _fit(g[before + (slice(int(ends[place]), int(ends[place + 1])),)], tensors[place])
-    return np.concatenate([t.array for t in tensors], axis), *map(part, range(len(tensors)))
-
-
-def concatenate(tensors, axis=0):
-    """Tensors joined along an axis that exists."""
-    tensors = [as_tensor(t) for t in tensors]
-    return _concatenate(*tensors, axis=_axes(axis, tensors[0].ndim)[0])
-
-
-def stack(tensors, axis=0):
-    """Tensors of one shape joined along a new axis."""
-    tensors = [as_tensor(t) for t in tensors]
-    axis, = _axes(axis, tensors[0].ndim + 1)
-    return concatenate([reshape(t, t.shape[:axis] + (1,) + t.shape[axis:]) for t in tensors], axis)
+def astype(x: Any, dtype: Any) -> Tensor:
+    """x as float32, float64, integers or booleans, copied. Only floats stay on the tape. TypeError for other dtypes."""
+    return _astype(x, dtype=plain_array(np.empty(0, dtype), "dtype").dtype)
 
 
 @primitive
@@ -236,12 +125,13 @@ def _matmul(a, b):
     """(..., M, K) @ (..., K, L) -> (..., M, L); leading axes broadcast."""
     def swap(t):
         return transpose(t, *range(t.ndim - 2), t.ndim - 1, t.ndim - 2)
-    return kernels.active().matmul(a.array, b.array), lambda g: _fit(_matmul(g, swap(b)), a), lambda g: _fit(_matmul(swap(a), g), b)
+    return kernels.active().matmul(a.array, b.array), lambda g: fit(_matmul(g, swap(b)), a), lambda g: fit(_matmul(swap(a), g), b)
 
 
-def matmul(a, b):
+def matmul(a: Any, b: Any) -> Tensor:
     """The matrix product with np.matmul's rules, 1-D arguments included."""
-    a, b = as_tensor(a), as_tensor(b)
+    a = as_tensor(a, b if isinstance(b, Tensor) else None)
+    b = as_tensor(b, a)
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError(f"matmul needs at least one axis on both sides; got shapes {a.shape} and {b.shape}")
     rows = a if a.ndim > 1 else reshape(a, 1, -1)
@@ -254,15 +144,38 @@ def matmul(a, b):
 
 
 def _reflected(operation):
-    return lambda self, other: operation(as_tensor(other, self), self)
+    return lambda self, other: operation(other, self)
+
+
+def compare(ufunc: np.ufunc, a: Any, b: Any) -> np.ndarray:
+    """A comparison (np.less, ...) entry by entry, as an array of booleans: there is nothing to differentiate."""
+    def array(one, other):
+        # Numbers are left to NumPy as they are: it knows that no uint8 is 300, and compares float32 with 0.1 in float32.
+        return one if isinstance(one, (int, float)) else as_tensor(one, other if isinstance(other, Tensor) else None).array
+    return np.asarray(ufunc(array(a, b), array(b, a)))
+
+
+def _comparison(ufunc):
+    def comparison(self, other):
+        known = isinstance(other, (Tensor, np.ndarray, np.generic, int, float, list, tuple))
+        return compare(ufunc, self, other) if known else NotImplemented
+    return comparison
+
+
+def _contains(self, value):
+    return bool(np.any(self == value))
 
 
 for _name, _operation in {
-        "__add__": add, "__radd__": add, "__sub__": subtract, "__rsub__": _reflected(subtract), "__mul__": multiply, "__rmul__": multiply,
-        "__truediv__": divide, "__rtruediv__": _reflected(divide), "__neg__": negative, "__pow__": power, "__rpow__": _reflected(power),
-        "__matmul__": matmul, "__rmatmul__": _reflected(matmul), "__getitem__": getitem, "__abs__": absolute,
-        "sum": lambda self, axis=None, keepdims=False: sum(self, axis=axis, keepdims=keepdims), "mean": mean, "min": min,
+        "__add__": add, "__radd__": _reflected(add), "__sub__": subtract, "__rsub__": _reflected(subtract),
+        "__mul__": multiply, "__rmul__": _reflected(multiply), "__truediv__": divide, "__rtruediv__": _reflected(divide),
+        "__pow__": power, "__rpow__": _reflected(power), "__matmul__": matmul, "__rmatmul__": _reflected(matmul),
+        "__neg__": negative, "__abs__": absolute, "__getitem__": getitem, "__contains__": _contains,
+        "__lt__": _comparison(np.less), "__le__": _comparison(np.less_equal), "__gt__": _comparison(np.greater),
+        "__ge__": _comparison(np.greater_equal), "__eq__": _comparison(np.equal), "__ne__": _comparison(np.not_equal),
+        "sum": lambda self, axis=None, keepdims=False: sum(self, axis=axis, keepdims=keepdims), "mean": mean, "var": var, "std": std,
         "max": lambda self, axis=None, keepdims=False: max(self, axis=axis, keepdims=keepdims),
-        "reshape": reshape, "transpose": transpose, "exp": exp, "log": log, "sqrt": sqrt, "abs": absolute,
-        "astype": lambda self, dtype: astype(self, dtype=np.dtype(dtype)), "T": property(transpose)}.items():
+        "min": lambda self, axis=None, keepdims=False: min(self, axis=axis, keepdims=keepdims),
+        "reshape": reshape, "flatten": flatten, "squeeze": squeeze, "transpose": transpose, "T": property(transpose),
+        "exp": exp, "log": log, "sqrt": sqrt, "abs": absolute, "clip": clip, "astype": astype}.items():
     setattr(Tensor, _name, _operation)

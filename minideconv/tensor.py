@@ -110,7 +110,6 @@ class Tensor:
     are bound at the end of ops.py, NumPy's functions in numpy_calls.py.
     """
     __slots__ = ("array", "memory", "grad", "node", "_requires_grad", "__weakref__")
-    __array_ufunc__ = None          # so that ndarray * Tensor calls Tensor.__rmul__
 
     def __init__(self, data: Any, requires_grad: bool = False):
         self.array, self.memory = _data(data), Memory(public=True)

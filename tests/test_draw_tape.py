@@ -38,9 +38,9 @@ def test_rules_that_are_expressions_are_the_gradients():
 
 
 def test_rules_leave_out_shortcuts_and_settings():
-    """Of a rule with a shortcut the formula is shown, and other conditions stay; broadcasting, .data and settings go."""
+    """Of a rule with a shortcut the formula is shown, and other conditions stay; broadcasting, .array and settings go."""
     for source, shown in (("h * (x if recording() else slope)", "g * x"), ("h if wide else -h", "g if wide else -g"),
-                          ("_fit(h * b.data, a)", "g * b"), ("conv_transpose(h, w, window=window)", "conv_transpose(g, w)")):
+                          ("fit(h * b.array, a)", "g * b"), ("conv_transpose(h, w, window=window)", "conv_transpose(g, w)")):
         assert ast.unparse(tape._Plain("h").visit(ast.parse(source, mode="eval"))) == shown
 
 

@@ -1,4 +1,5 @@
 """Losses against their formulas in Python floats: values, gradients, extreme logits, reductions, and what is refused."""
+import functools
 import math
 
 import numpy as np
@@ -60,13 +61,76 @@ def test_values_gradients_and_reductions(name, shape, seed):
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
-def test_twice_differentiable_and_the_target_is_a_constant(name):
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_fault_10_targets_get_gradients(name, reduction):
+    loss = functools.partial(ELEMENTWISE[name][0], reduction=reduction)
+    x, t, _, _ = drawn(name, (2, 3), 1)
+    for checked in (lambda x: loss(x, t), lambda t: loss(x, t), loss):
+        inputs = (x, t) if checked is loss else (x,) if checked.__code__.co_varnames == ("x",) else (t,)
+        assert md.gradcheck(checked, *inputs) and md.gradgradcheck(checked, *inputs)
+    target = md.Tensor(t, requires_grad=True)
+    loss(md.Tensor(x), target).sum().backward()         # alone, without an input that requires one
+    assert target.grad is not None
+
+
+def test_fault_10_soft_targets_of_cross_entropy_get_gradients():
+    rng = np.random.default_rng(0)
+    logits, p = rng.standard_normal((4, 3)), rng.dirichlet(np.ones(3), 4)
+    assert md.gradcheck(F.cross_entropy, logits, p) and md.gradgradcheck(F.cross_entropy, logits, p)
+    target = md.Tensor(p, requires_grad=True)
+    F.cross_entropy(logits, target, reduction="sum").backward()
+    assert np.allclose(target.grad, [[-v + math.log(sum(map(math.exp, row))) for v in row] for row in logits])
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_fault_10_a_target_of_another_dtype_gets_a_gradient_of_its_own(name):
     loss = ELEMENTWISE[name][0]
     x, t, _, _ = drawn(name, (2, 3), 1)
-    assert md.gradcheck(lambda x: loss(x, t), x) and md.gradgradcheck(lambda x: loss(x, t), x)
     target = md.Tensor(t, requires_grad=True)
-    loss(md.Tensor(x, requires_grad=True), target).backward()
-    assert target.grad is None
+    result = loss(md.Tensor(x.astype(np.float32)), target)
+    result.backward()
+    assert result.dtype == np.float32 and target.grad.dtype == np.float64
+
+
+def test_fault_10_the_target_of_a_distillation_step():
+    """A target that is a prediction itself: both sides of the tape."""
+    a, b = (md.Tensor(np.array(values), requires_grad=True) for values in ([1.0, 2.0], [0.5, 4.0]))
+    F.mse_loss(a * 2, b * 3, reduction="sum").backward()
+    assert np.array_equal(a.grad, [2.0, -32.0]) and np.array_equal(b.grad, [-3.0, 48.0])
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_a_target_array_is_copied(name):
+    loss = ELEMENTWISE[name][0]
+    x, t, _, slopes = drawn(name, (2, 3), 1)
+    tensor = md.Tensor(x, requires_grad=True)
+    result = loss(tensor, t, reduction="sum")
+    t[...] = 0.25
+    result.backward()
+    assert np.allclose(tensor.grad, slopes, rtol=1e-9)
+
+
+@pytest.mark.parametrize("at", [0.0, 1.0])
+def test_targets_beside_sure_probabilities(at):
+    """Where the logarithms are cut off, the slope for the target is theirs: 100."""
+    t = md.Tensor(np.array([0.25]), requires_grad=True)
+    F.binary_cross_entropy(np.array([at]), t).backward()
+    assert t.grad == (100 if at == 0 else -100)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int32, np.int64])
+def test_fault_02_losses_of_integers_are_fractions(dtype):
+    wide = np.float64 if dtype is np.int64 else np.float32
+    x, t = np.array([[1, 0, 1], [0, 0, 1]], dtype), np.array([[0, 1, 1], [1, 0, 0]], dtype)
+    for name in ("mse_loss", "l1_loss", "binary_cross_entropy_with_logits", "binary_cross_entropy"):
+        for one in (x, md.Tensor(x)):
+            for other in (t, md.Tensor(t), t.astype(float), t.tolist()):
+                result, expected = getattr(F, name)(one, other), getattr(F, name)(x.astype(float), t.astype(float))
+                assert result.dtype == wide and np.isclose(result.item(), expected.item(), rtol=1e-5)
+    assert np.isclose(F.mse_loss(np.array([2, 0]), np.array([0.5, 0.7])).item(), 1.37)
+    onehot = np.array([[True, False, False], [False, False, True]]).astype(dtype)
+    result = F.cross_entropy(md.Tensor(x), onehot)
+    assert result.dtype == wide and np.isclose(result.item(), F.cross_entropy(x.astype(float), [0, 2]).item(), rtol=1e-6)
 
 
 def softmax_entropy(logits, probabilities):

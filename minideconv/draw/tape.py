@@ -39,7 +39,7 @@ STYLE = {                   # kind of box -> outline, fill, line width, corners
 
 
 class _Plain(ast.NodeTransformer):
-    """A gradient rule without what matters to the machine only (settings, and _fit, which undoes broadcasting), its argument called g."""
+    """A gradient rule without what matters to the machine only (settings, and fit, which undoes broadcasting), its argument called g."""
 
     def __init__(self, argument):
         self.argument = argument
@@ -56,7 +56,7 @@ class _Plain(ast.NodeTransformer):
     def visit_Call(self, call):
         self.generic_visit(call)
         name = getattr(call.func, "id", "")
-        if name in ("_fit", "Tensor"):
+        if name in ("fit", "Tensor"):
             return call.args[0]
         call.keywords = [k for k in call.keywords if k.arg == "shape"]
         if isinstance(call.func, ast.Name):
