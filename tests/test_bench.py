@@ -329,7 +329,7 @@ def test_the_measured_cases_give_the_values_pytorch_gives(monkeypatch):
     for op in ("conv2d", "conv_transpose2d"):
         spec = {**TINY, "op": op}
         ours, theirs = cases.build(spec), torch_side._build(torch, spec, torch.channels_last)
-        mine, other = (dict(zip(run.__code__.co_freevars, (cell.cell_contents for cell in run.__closure__))) for run in (ours, theirs))
+        mine, other = (dict(zip(run.__code__.co_freevars, (cell.cell_contents for cell in run.__closure__), strict=True)) for run in (ours, theirs))
         for name in ("x", "weight"):
             data = rng.random(mine[name].shape).astype(np.float32)
             mine[name].data = data
@@ -349,7 +349,7 @@ def test_both_sides_train_the_same_networks():
     pairs = [((Generator((28, 28, 1), rng=rng), Discriminator((28, 28, 1), rng=rng)), torch_side._reference_networks(torch.nn)),
              (cases.pair_networks(rng), torch_side._pair_networks(torch.nn))]
     for ours, theirs in pairs:
-        for mine, other in zip(ours, theirs):
+        for mine, other in zip(ours, theirs, strict=True):
             assert sum(p.size for p in mine.parameters()) == sum(p.numel() for p in other.parameters())
 
 

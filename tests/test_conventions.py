@@ -59,9 +59,9 @@ def tensorflow_same(size, kernel, stride, dilation):
 def legal(size, kernel, stride, padding, dilation, extra, transposed):
     """Whether such a layer exists at all."""
     if transposed:
-        image = [(n - 1) * s + d * (k - 1) + 1 - sum(p) + a for n, k, s, p, d, a in zip(size, kernel, stride, padding, dilation, extra)]
-        return min(image) >= 1 and all(a < max(s, d) for a, s, d in zip(extra, stride, dilation))
-    return extra == (0, 0) and all(n + sum(p) >= d * (k - 1) + 1 for n, k, p, d in zip(size, kernel, padding, dilation))
+        image = [(n - 1) * s + d * (k - 1) + 1 - sum(p) + a for n, k, s, p, d, a in zip(size, kernel, stride, padding, dilation, extra, strict=True)]
+        return min(image) >= 1 and all(a < max(s, d) for a, s, d in zip(extra, stride, dilation, strict=True))
+    return extra == (0, 0) and all(n + sum(p) >= d * (k - 1) + 1 for n, k, p, d in zip(size, kernel, padding, dilation, strict=True))
 
 
 def run_torch(call, transposed, x, w):
@@ -96,7 +96,7 @@ def test_pytorch_needs_no_slice_for_its_own_layers():
 def test_layers_read_from_pytorch_have_its_values(transposed, size, kernel, stride, padding, dilation, extra):
     torch = pytest.importorskip("torch")
     extra = extra if transposed else (0, 0)
-    assume(legal(size, kernel, stride, tuple(zip(padding, padding)), dilation, extra, transposed))
+    assume(legal(size, kernel, stride, tuple(zip(padding, padding, strict=True)), dilation, extra, transposed))
     layer = conventions.from_pytorch(size, kernel, stride, padding, extra, dilation, transposed)
     kind = torch.nn.ConvTranspose2d if transposed else torch.nn.Conv2d
     settings = {"output_padding": extra} if transposed else {}
@@ -124,7 +124,7 @@ def test_pytorch_same_is_ours(size, kernel, dilation):
 def keras_transposed(y, w, strides, padding, output_padding, dilation):
     """Conv2DTranspose as Keras documents its sizes and TensorFlow its values: the gradient of a convolution of an image of that size."""
     out, before = [], []
-    for n, k, s, d, a in zip(y.shape[1:3], w.shape[:2], strides, dilation, output_padding):
+    for n, k, s, d, a in zip(y.shape[1:3], w.shape[:2], strides, dilation, output_padding, strict=True):
         reach = k + (k - 1) * (d - 1)
         if a is None:
             out.append(n * s + max(reach - s, 0) if padding == "valid" else n * s)
@@ -141,15 +141,15 @@ def test_keras_convolution(size, kernel, stride, dilation, same):
     layer = conventions.from_keras(size, kernel, stride, "same" if same else "valid", None, dilation)
     x, w = arrays(layer)
     if same:
-        before, out = [tensorflow_same(*axis) for axis in zip(size, kernel, stride, dilation)], [-(-n // s) for n, s in zip(size, stride)]
+        before, out = [tensorflow_same(*axis) for axis in zip(size, kernel, stride, dilation, strict=True)], [-(-n // s) for n, s in zip(size, stride, strict=True)]
     else:
-        before, out = (0, 0), [-(-(n - (k - 1) * d) // s) for n, k, s, d in zip(size, kernel, stride, dilation)]        # ceil((n - reach + 1) / s)
+        before, out = (0, 0), [-(-(n - (k - 1) * d) // s) for n, k, s, d in zip(size, kernel, stride, dilation, strict=True)]        # ceil((n - reach + 1) / s)
     assert np.array_equal(ours(layer, x, conventions.weight_from("Keras", w)), gather(x, w, stride, dilation, before, out))
 
 
 @given(size=inputs, kernel=pairs, stride=short, same=st.booleans(), extra=st.one_of(st.none(), extras))
 def test_keras_transposed_convolution(size, kernel, stride, same, extra):
-    assume(extra is None or all(a < s for a, s in zip(extra, stride)))
+    assume(extra is None or all(a < s for a, s in zip(extra, stride, strict=True)))
     try:
         layer = conventions.from_keras(size, kernel, stride, "same" if same else "valid", extra, transposed=True)
     except ValueError as error:
@@ -174,10 +174,10 @@ def test_keras_computes_every_layer_that_we_hand_it(transposed, size, kernel, st
     else:
         padded = np.pad(x, ((0, 0), *call.pad, (0, 0)))
         if call.arguments["padding"] == "same":
-            before = [tensorflow_same(n, k, s, 1) for n, k, s in zip(padded.shape[1:3], kernel, stride)]
-            out = [-(-n // s) for n, s in zip(padded.shape[1:3], stride)]
+            before = [tensorflow_same(n, k, s, 1) for n, k, s in zip(padded.shape[1:3], kernel, stride, strict=True)]
+            out = [-(-n // s) for n, s in zip(padded.shape[1:3], stride, strict=True)]
         else:
-            before, out = (0, 0), [-(-(n - k + 1) // s) for n, k, s in zip(padded.shape[1:3], kernel, stride)]
+            before, out = (0, 0), [-(-(n - k + 1) // s) for n, k, s in zip(padded.shape[1:3], kernel, stride, strict=True)]
         theirs = gather(padded, w, stride, (1, 1), before, out)
     assert np.array_equal(theirs, ours(layer, x, w))
 
@@ -207,14 +207,14 @@ def onnx(x, w, transposed, strides, pads, auto_pad, output_padding, dilations):
 def test_onnx_both_ways(transposed, size, kernel, stride, padding, dilation, extra, auto_pad):
     extra = extra if transposed else (0, 0)
     pads_onnx = (padding[0][0], padding[1][0], padding[0][1], padding[1][1])
-    assume(all(a < max(s, d) for a, s, d in zip(extra, stride, dilation)))
+    assume(all(a < max(s, d) for a, s, d in zip(extra, stride, dilation, strict=True)))
     named = padding if auto_pad == "NOTSET" else ((0, 0), (0, 0))
     assume(auto_pad.startswith("SAME") or legal(size, kernel, stride, named, dilation, extra, transposed))
     try:
         layer = conventions.from_onnx(size, kernel, stride, pads_onnx, auto_pad, extra, dilation, transposed)
     except ValueError as error:
         assert transposed and auto_pad.startswith("SAME") and "negative pads" in str(error)
-        assert any(s * (n - 1) + a + (k - 1) * d + 1 < n * s for n, k, s, d, a in zip(size, kernel, stride, dilation, extra))
+        assert any(s * (n - 1) + a + (k - 1) * d + 1 < n * s for n, k, s, d, a in zip(size, kernel, stride, dilation, extra, strict=True))
         return
     x, w = arrays(layer)
     theirs = onnx(conventions.image_to("ONNX", x), conventions.weight_to("ONNX", w), transposed, stride, pads_onnx, auto_pad, extra, dilation)

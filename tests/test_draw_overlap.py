@@ -47,7 +47,7 @@ def test_the_gradient_of_a_convolution_is_counted_as_its_transpose():
 def test_modules_count_like_their_text():
     network = nn.Sequential(nn.ConvTranspose2d(8, 4, 4, 2, 1), nn.BatchNorm2d(4), nn.LeakyReLU(0.2), nn.Upsample(2), nn.Conv2d(4, 4, 3, padding=1),
                             nn.PixelShuffle(2))
-    for ours, texts in zip(overlap.overlap_maps(network, (5, 5)), overlap.overlap_maps("t4s2p1 r2 c3p1 x2", (5, 5))):
+    for ours, texts in zip(overlap.overlap_maps(network, (5, 5)), overlap.overlap_maps("t4s2p1 r2 c3p1 x2", (5, 5)), strict=True):
         assert np.array_equal(ours, texts)
 
 

@@ -17,17 +17,17 @@ def integers(*shape):
 def gather(x, w, stride, pads, dilation):
     """conv2d of one channel from a padded image, independent of the engine."""
     padded = np.pad(x, pads)
-    reach = [d * (k - 1) + 1 for k, d in zip(w.shape, dilation)]
-    size = [(n - r) // s + 1 for n, r, s in zip(padded.shape, reach, stride)]
+    reach = [d * (k - 1) + 1 for k, d in zip(w.shape, dilation, strict=True)]
+    size = [(n - r) // s + 1 for n, r, s in zip(padded.shape, reach, stride, strict=True)]
     return np.array([[(padded[i * stride[0]:i * stride[0] + reach[0]:dilation[0], j * stride[1]:j * stride[1] + reach[1]:dilation[1]] * w).sum()
                       for j in range(size[1])] for i in range(size[0])])
 
 
 def scatter(y, w, stride, pads, dilation, extra):
     """conv_transpose2d of one channel: stamps on a large canvas, then the crop."""
-    reach = [d * (k - 1) + 1 for k, d in zip(w.shape, dilation)]
-    full = [(n - 1) * s + r for n, s, r in zip(y.shape, stride, reach)]
-    canvas = np.zeros([f + a for f, a in zip(full, extra)])
+    reach = [d * (k - 1) + 1 for k, d in zip(w.shape, dilation, strict=True)]
+    full = [(n - 1) * s + r for n, s, r in zip(y.shape, stride, reach, strict=True)]
+    canvas = np.zeros([f + a for f, a in zip(full, extra, strict=True)])
     for i, j in np.ndindex(y.shape):
         top, left = i * stride[0], j * stride[1]
         canvas[top:top + reach[0]:dilation[0], left:left + reach[1]:dilation[1]] += y[i, j] * w
@@ -42,7 +42,7 @@ pads = st.tuples(st.tuples(st.integers(0, 2), st.integers(0, 2)), st.tuples(st.i
 @given(size=st.tuples(st.integers(3, 7), st.integers(3, 7)), kernel=pairs, stride=pairs, padding=pads, dilation=pairs)
 def test_steps_of_a_convolution_are_the_definition(size, kernel, stride, padding, dilation):
     x, w = integers(*size), integers(*kernel)
-    if any(n + sum(p) < d * (k - 1) + 1 for n, p, d, k in zip(size, padding, dilation, kernel)):
+    if any(n + sum(p) < d * (k - 1) + 1 for n, p, d, k in zip(size, padding, dilation, kernel, strict=True)):
         with pytest.raises(ValueError, match="does not fit"):
             walk.conv(x, w, stride, padding, dilation)
         return
@@ -58,7 +58,7 @@ def test_steps_of_a_convolution_are_the_definition(size, kernel, stride, padding
 @given(size=pairs, kernel=pairs, stride=pairs, padding=pads, dilation=pairs, extra=st.tuples(st.integers(0, 2), st.integers(0, 2)))
 def test_steps_of_a_transposed_convolution_are_the_definition(size, kernel, stride, padding, dilation, extra):
     y, w = integers(*size), integers(*kernel)
-    extra = tuple(min(a, max(s, d) - 1) for a, s, d in zip(extra, stride, dilation))
+    extra = tuple(min(a, max(s, d) - 1) for a, s, d in zip(extra, stride, dilation, strict=True))
     expected = scatter(y, w, stride, padding, dilation, extra)
     if 0 in expected.shape:
         with pytest.raises(ValueError, match="crops the output away"):

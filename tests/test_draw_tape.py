@@ -33,7 +33,7 @@ def test_rules_that_are_expressions_are_the_gradients():
         values = {a: md.Tensor(rng.uniform(0.5, 2, (2, 3)), requires_grad=True) for a in arguments}
         g = md.Tensor(rng.standard_normal((2, 3)))
         found = md.grad(PRIMITIVES[name](*values.values()), list(values.values()), gradient=g)
-        for (argument, formula), gradient in zip(tape.rules(name), found):
+        for (argument, formula), gradient in zip(tape.rules(name), found, strict=True):
             assert np.allclose(eval(formula, words, {**values, "g": g}).data, gradient.data), (name, argument)
 
 

@@ -6,8 +6,18 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from minideconv.shapes import (conv_size, conv_window, padding_pairs, pair, same_padding, span, touching_range, transposed_size, transposed_window,
-                               valid_range)
+from minideconv.shapes import (
+    conv_size,
+    conv_window,
+    padding_pairs,
+    pair,
+    same_padding,
+    span,
+    touching_range,
+    transposed_size,
+    transposed_window,
+    valid_range,
+)
 
 size = st.integers(1, 20)
 windows = st.integers(1, 12)
@@ -136,7 +146,7 @@ def test_padding_errors_name_it(padding, error):
 
 @given(two(size, size), two(kernel, kernel), two(stride, stride), pads, two(dilation, dilation))
 def test_conv_window_holds_every_axis_on_its_own(image, taps, strides, borders, dilations):
-    expected = tuple(conv_size(i, k, s, *p, d) for i, k, s, p, d in zip(image, taps, strides, borders, dilations))
+    expected = tuple(conv_size(i, k, s, *p, d) for i, k, s, p, d in zip(image, taps, strides, borders, dilations, strict=True))
     assume(min(expected) >= 1)
     window = conv_window(image, taps, strides, borders, dilations, groups=2)
     assert window == (taps, strides, (borders[0][0], borders[1][0]), dilations, image, expected, 2)
@@ -144,7 +154,7 @@ def test_conv_window_holds_every_axis_on_its_own(image, taps, strides, borders, 
 
 @given(two(windows, windows), two(kernel, kernel), two(stride, stride), pads, two(dilation, dilation), st.data())
 def test_transposed_window_is_the_window_of_the_convolution_back(features, taps, strides, borders, dilations, data):
-    least = tuple(transposed_size(f, k, s, *p, d) for f, k, s, p, d in zip(features, taps, strides, borders, dilations))
+    least = tuple(transposed_size(f, k, s, *p, d) for f, k, s, p, d in zip(features, taps, strides, borders, dilations, strict=True))
     extra = tuple(data.draw(st.integers(0, s - 1)) for s in strides)
     image = least[0] + extra[0], least[1] + extra[1]
     assume(min(image) >= 1)
@@ -159,7 +169,7 @@ def test_transposed_window_is_the_window_of_the_convolution_back(features, taps,
 def test_transposed_same_multiplies_the_size_by_the_stride(features, taps, strides, dilations):
     window = transposed_window(features, taps, strides, "same", 0, dilations)
     assert window.image == (features[0] * strides[0], features[1] * strides[1]) and window.features == features
-    totals = [max(span(k, d) - s, 0) for k, s, d in zip(taps, strides, dilations)]
+    totals = [max(span(k, d) - s, 0) for k, s, d in zip(taps, strides, dilations, strict=True)]
     assert window.padding == tuple(total // 2 for total in totals)      # the crop; the odd pixel after
 
 

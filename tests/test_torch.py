@@ -43,30 +43,30 @@ def geometries(draw):
         pads, extra = (draw(st.integers(0, 2)), draw(st.integers(0, 2))), draw(st.integers(0, stride - 1))
         assume((features - 1) * stride + dilation * (kernel - 1) + 1 - sum(pads) + extra >= 1)
         axes.append((kernel, stride, pads, dilation, features, extra))
-    return tuple(zip(*axes)), draw(st.integers(1, 2)), np.random.default_rng(draw(st.integers(0, 2 ** 16)))
+    return tuple(zip(*axes, strict=True)), draw(st.integers(1, 2)), np.random.default_rng(draw(st.integers(0, 2 ** 16)))
 
 
 def both_orders(ours, theirs, arrays, kernels, rng):
     """Compare fn(*arrays) ** 2 weighted at random, its gradients, and the gradients of their sum weighted at random."""
-    mine, other = [md.Tensor(a, requires_grad=True) for a in arrays], [to_torch(a, k) for a, k in zip(arrays, kernels)]
+    mine, other = [md.Tensor(a, requires_grad=True) for a in arrays], [to_torch(a, k) for a, k in zip(arrays, kernels, strict=True)]
     y, z = ours(*mine), theirs(*other)
     close(y, z)
     weight = rng.standard_normal(y.shape)
     first = md.grad((y * y * weight).sum(), mine, create_graph=True)
     first_theirs = torch.autograd.grad((z * z * to_torch(weight)).sum(), other, create_graph=True)
-    for a, b, kernel in zip(first, first_theirs, kernels):
+    for a, b, kernel in zip(first, first_theirs, kernels, strict=True):
         close(a, b, kernel)
     weights = [rng.standard_normal(a.shape) for a in arrays]
-    second = md.grad(sum((a * w).sum() for a, w in zip(first, weights)), mine)
-    second_theirs = torch.autograd.grad(sum((b * to_torch(w, k)).sum() for b, w, k in zip(first_theirs, weights, kernels)), other)
-    for a, b, kernel in zip(second, second_theirs, kernels):
+    second = md.grad(sum((a * w).sum() for a, w in zip(first, weights, strict=True)), mine)
+    second_theirs = torch.autograd.grad(sum((b * to_torch(w, k)).sum() for b, w, k in zip(first_theirs, weights, kernels, strict=True)), other)
+    for a, b, kernel in zip(second, second_theirs, kernels, strict=True):
         close(a, b, kernel)
 
 
 @given(geometry=geometries())
 def test_conv2d(kernels, geometry):
     (kernel, stride, pads, dilation, features, extra), groups, rng = geometry
-    image = [(f - 1) * s + d * (k - 1) + 1 - sum(p) + e for f, s, d, k, p, e in zip(features, stride, dilation, kernel, pads, extra)]
+    image = [(f - 1) * s + d * (k - 1) + 1 - sum(p) + e for f, s, d, k, p, e in zip(features, stride, dilation, kernel, pads, extra, strict=True)]
     arrays = [rng.standard_normal(shape) for shape in ((2, *image, 2 * groups), (*kernel, 2, 3 * groups), (3 * groups,))]
     both_orders(lambda x, w, b: F.conv2d(x, w, b, stride, pads, dilation, groups),
                 lambda x, w, b: T.conv2d(T.pad(x, (*pads[1], *pads[0])), w, b, stride, 0, dilation, groups), arrays, (False, True, False), rng)
@@ -164,7 +164,7 @@ def test_fifty_steps_of_training(kernels, name, settings):
     x, target = rng.standard_normal((8, 6, 6, 2)), rng.standard_normal((8, 6, 6, 2))
     arrays = [rng.standard_normal(shape) * 0.3 for shape in ((4, 4, 2, 3), (3,), (4, 4, 2, 3), (2,))]
     axes = (True, False, True, False)
-    ours, theirs = [md.Tensor(a.copy(), requires_grad=True) for a in arrays], [to_torch(a, k) for a, k in zip(arrays, axes)]
+    ours, theirs = [md.Tensor(a.copy(), requires_grad=True) for a in arrays], [to_torch(a, k) for a, k in zip(arrays, axes, strict=True)]
     mine, other = getattr(optim, name)(ours, **{"lr": 1e-3, **settings}), getattr(torch.optim, name)(theirs, **{"lr": 1e-3, **settings})
     there, there_target = to_torch(x).detach(), to_torch(target).detach()
     for _ in range(50):
@@ -177,7 +177,7 @@ def test_fifty_steps_of_training(kernels, name, settings):
         mine.step()
         other.step()
     assert np.isclose(loss.item(), their_loss.item(), rtol=1e-8)
-    for a, b, kernel in zip(ours, theirs, axes):
+    for a, b, kernel in zip(ours, theirs, axes, strict=True):
         close(a, b, kernel, rtol=1e-7)
 
 

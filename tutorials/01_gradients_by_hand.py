@@ -158,7 +158,7 @@ assert np.array_equal(g_y, measured(lambda *y: g @ stamp(np.array(y), w), list(y
 # %%
 def stamp_backward_fast(y, w, g, stride=2):
     windows = [g[u: u + stride * len(y): stride][:len(y)] for u in range(len(w))]         # what tap u wrote to, one entry per y[i]
-    return sum(window * tap for window, tap in zip(windows, w)), np.array([window @ y for window in windows])
+    return sum(window * tap for window, tap in zip(windows, w, strict=True)), np.array([window @ y for window in windows])
 
 
 fast_y, fast_w = stamp_backward_fast(y, w, g)

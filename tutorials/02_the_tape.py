@@ -114,7 +114,7 @@ def formula(a, b, c):
 boxes, tensors = [Box(v) for v in arrays], [md.Tensor(v, requires_grad=True) for v in arrays]
 ours = gradients(formula(*boxes))
 theirs = md.grad(formula(*tensors).sum(), tensors)
-assert all(np.array_equal(ours[box].data, g.data) for box, g in zip(boxes, theirs))         # the claim, on integers: exactly equal
+assert all(np.array_equal(ours[box].data, g.data) for box, g in zip(boxes, theirs, strict=True))         # the claim, on integers: exactly equal
 
 # %% [markdown]
 # What is on a tape can be drawn. Each box is an operation with its rules ("to a: g * b") and the length of the gradient that
@@ -195,11 +195,11 @@ for _ in range(3):
     curves.append(md.grad(curves[-1].sum(), X, create_graph=True)[0])
 t = np.tanh(X.data)
 table = [t, 1 - t ** 2, -2 * t * (1 - t ** 2), (6 * t ** 2 - 2) * (1 - t ** 2)]
-assert all(np.allclose(curve.data, formula, atol=1e-12) for curve, formula in zip(curves, table))
+assert all(np.allclose(curve.data, formula, atol=1e-12) for curve, formula in zip(curves, table, strict=True))
 
 figure = new_figure(6.4, 3.6, "tanh and its derivatives, each from the tape of the one before")
 axes = figure.add_subplot()
-for order, (curve, color, style) in enumerate(zip(curves, ("ink", "accent", "dark", "middle"), ("-", "--", "-.", ":"))):
+for order, (curve, color, style) in enumerate(zip(curves, ("ink", "accent", "dark", "middle"), ("-", "--", "-.", ":"), strict=True)):
     axes.plot(X.data, curve.data, style, color=PALETTE[color], linewidth=1.8, label=("tanh", "first", "second", "third")[order])
 axes.set_xlabel("x")
 axes.legend()

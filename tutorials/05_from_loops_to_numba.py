@@ -152,7 +152,7 @@ for size, (x, w) in layers.items():
     work[size] = len(x) * 7 * 7 * w.size
     took[size] = {"seven loops, Python": loops_ms * work[size] / count}     # for the large layer: what it would take
     results = [np.empty((len(x), 7, 7, w.shape[3]), np.float32) for _ in ways]
-    for (name, way), y in zip(ways.items(), results):
+    for (name, way), y in zip(ways.items(), results, strict=True):
         way(x, w, y)
         took[size][name] = milliseconds(lambda: way(x, w, y))
     assert all(np.array_equal(y, results[0]) for y in results)
@@ -163,7 +163,7 @@ assert not JIT or took["large"]["the engine"] < took["large"]["seven loops, comp
 @figure.look
 def draw_times():
     picture = figure.new_figure(7.5, 2.5)
-    for axes, (size, times) in zip(picture.subplots(1, 2, sharey=True), took.items()):
+    for axes, (size, times) in zip(picture.subplots(1, 2, sharey=True), took.items(), strict=True):
         shades = [figure.PALETTE[name] for name in ("dark", "middle", "faint", "light", "accent")]
         bars = axes.barh(list(times), list(times.values()), color=shades, edgecolor=figure.PALETTE["ink"], linewidth=0.7)
         axes.bar_label(bars, [f"{value:.2g} ms" if value < 100 else f"{value / 1000:.2g} s" for value in times.values()], padding=3, fontsize=8)
@@ -196,7 +196,7 @@ figure.keep(draw_times(), "05_loops.png")
 small = integers(1, 5, 5, 2)
 cols = {name: np.empty((1, 3, 3, 3, 3, 2), np.float32) for name in ("reference", "python", "compiled")}
 plain_python = getattr(fast.im2col, "py_func", fast.im2col)
-for im2col, result in zip((reference.im2col, plain_python, fast.im2col), cols.values()):
+for im2col, result in zip((reference.im2col, plain_python, fast.im2col), cols.values(), strict=True):
     im2col(small, (2, 2), (1, 1), (1, 1), result)
 assert np.array_equal(cols["reference"], cols["python"]) and np.array_equal(cols["python"], cols["compiled"])
 
@@ -455,7 +455,7 @@ def draw_budgets():
     picture = figure.new_figure(6.5, 2.9, f"conv2d, {batch} images of 14x14x64 to 7x7x128, on {everyone} threads")
     axes = picture.subplots()
     looks = (("dark", "o-", lowering.COLUMN_BYTES), ("accent", "s--", tiles.PART_BYTES))
-    for (name, times), (colour, line, chosen) in zip(by_budget.items(), looks):
+    for (name, times), (colour, line, chosen) in zip(by_budget.items(), looks, strict=True):
         axes.plot(budgets, times, line, color=figure.PALETTE[colour], markersize=4, label=name)
         axes.axvline(chosen, color=figure.PALETTE[colour], linestyle=line[1:], linewidth=0.8)
     axes.set_xscale("log", base=2)

@@ -200,8 +200,8 @@ assert max(finals) < (0.99 if SHORT else 0.5) < min(mean_guess, error_left(per_p
 def draw_outlines(rows, count=6):
     """rows {name: images (N, 32, 32, 1 or 3)}, the first `count` of each beside each other, values from 0 to 1."""
     picture = new_figure(7.6, 5.2, "Unseen pictures: one pixel's colour says nothing about outlines, the 5x5 around it says much")
-    for across, (name, images) in zip(picture.subplots(len(rows), count), rows.items()):
-        for axis, image in zip(across, images):
+    for across, (name, images) in zip(picture.subplots(len(rows), count), rows.items(), strict=True):
+        for axis, image in zip(across, images[:count], strict=True):
             axis.imshow(image, vmin=0, vmax=1)
             axis.set(xticks=[], yticks=[])
         across[0].set_ylabel(name, rotation=0, ha="right", va="center")
@@ -235,7 +235,7 @@ assert marked[on_outline & strong].mean() > marked[on_outline & ~strong].mean() 
 def draw_losses():
     picture = new_figure(5.4, 3, "Training loss, and what it has to beat")
     axis = picture.subplots()
-    for seed, curve in zip(SEEDS, curves):
+    for seed, curve in zip(SEEDS, curves, strict=True):
         name = "" if seed else "network, one line per seed"
         axis.plot(range(1, len(curve) + 1), curve, color=PALETTE["dark"], marker="o", markersize=3, label=name)
     axis.axhline(outlines.var(), color=PALETTE["accent"], linestyle="--", label="always the mean (and a linear formula of one pixel)")
@@ -395,7 +395,7 @@ by_optimiser = {}
 for name, (rates, make) in optimisers.items():
     trials = [score(variant, 100, validation, optimiser=make(rate)) for rate in rates]
     best = rates[int(np.nanargmin(trials))]
-    print(f"{name:20s}", ", ".join(f"rate {rate}: {trial:.3f}" for rate, trial in zip(rates, trials)), f"-> {best}")
+    print(f"{name:20s}", ", ".join(f"rate {rate}: {trial:.3f}" for rate, trial in zip(rates, trials, strict=True)), f"-> {best}")
     by_optimiser[f"{name}, rate {best}"] = repeat(variant, optimiser=make(best))
 table("Optimisers", by_optimiser)
 plain, *_, adam = by_optimiser.values()
@@ -550,7 +550,7 @@ neither has won."""
 def draw_tables():
     picture = new_figure(9, 8.8, "Seven pieces of advice, each repeated")
     grid = picture.subplots(4, 2).flat
-    for axis, (title, rows) in zip(grid, tables.items()):
+    for axis, (title, rows) in zip(grid, tables.items(), strict=False):          # the last place is for the text
         draw_rows(axis, title, rows)
     grid[-1].axis("off")
     grid[-1].text(-0.35, 1, HOW_TO_READ, va="top")

@@ -199,7 +199,7 @@ asked = [weight.grad for weight in G.parameters()]
 assert all(weight.grad is None for weight in D.parameters())
 players.optimizer_g.zero_grad()
 fool(D, fake).backward()
-assert all(np.array_equal(weight.grad, gradient) for weight, gradient in zip(G.parameters(), asked))
+assert all(np.array_equal(weight.grad, gradient) for weight, gradient in zip(G.parameters(), asked, strict=True))
 
 # %% [markdown]
 # ## Claim 3: the fakes move onto the real numbers
@@ -231,7 +231,7 @@ assert np.mean(ways[-8:]) < 0.5 * ways[0]
 def draw_game():
     figure = new_figure(7.5, 3.8, "Sand: the real density. Dark steps: the fakes. Red line: D's probability of \"real\"")
     chosen = [0, 25, 50, 100, 200, 400] if SHORT else [0, 50, 100, 200, 600, 1600]
-    for axes, step in zip(figure.subplots(2, 3, sharex=True, sharey=True).flat, chosen):
+    for axes, step in zip(figure.subplots(2, 3, sharex=True, sharey=True).flat, chosen, strict=True):
         fakes, verdict = moments[step]
         axes.fill_between(x[:, 0], p[:, 0], color=PALETTE["light"])
         axes.hist(fakes, bins=np.linspace(-6, 6, 81), density=True, histtype="step", color=PALETTE["dark"])
@@ -536,7 +536,7 @@ if not SHORT:
 for name in ("recipe", "default", "mixed"):
     print(f"{name:8s} {SETTINGS[name]}: distance {np.round(distances[name], 1)}")
 if not SHORT:
-    for default, mixed, recipe in zip(distances["default"], distances["mixed"], distances["recipe"]):
+    for default, mixed, recipe in zip(distances["default"], distances["mixed"], distances["recipe"], strict=True):
         assert mixed < default < recipe
 
 # %% [markdown]
@@ -606,7 +606,7 @@ def draw_grids():
     figure = new_figure(8, 2.1, "The same 36 latents while G learns")
     real = grid(as_real(images[:36]))
     shown = [(f"step {step}", grids[step]) for step in SHOWN] + [("real digits", real)]
-    for axes, (title, sheet) in zip(figure.subplots(1, len(shown)), shown):
+    for axes, (title, sheet) in zip(figure.subplots(1, len(shown)), shown, strict=True):
         axes.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
         axes.set_axis_off()
         axes.set_title(title)
@@ -657,7 +657,7 @@ def draw_walk():
     start, end = a[chosen].repeat(11, axis=0), b[chosen].repeat(11, axis=0)                             # two walks of 11 stations
     stations = np.tile(t, (2, 1))
     walks = {"arc": along_the_arc(start, end, stations), "straight": (1 - stations) * start + stations * end}
-    for axes, (name, z) in zip(figure.subplots(2, 1), walks.items()):
+    for axes, (name, z) in zip(figure.subplots(2, 1), walks.items(), strict=True):
         axes.imshow(grid(draw(G, z), columns=11), cmap="gray", vmin=0, vmax=255)
         axes.set(xticks=[], yticks=[], ylabel=name)
     return figure
@@ -701,7 +701,7 @@ for measure in (ink, slant):
 def draw_arithmetic():
     figure = new_figure(7.5, 2.3, "Latents plus a direction: from -1 to +1 times the difference")
     amounts = np.linspace(-1, 1, 9, dtype=np.float32)[:, None]
-    for axes, measure, label in zip(figure.subplots(1, 2), (ink, slant), ("bold minus thin", "slanted right minus left")):
+    for axes, measure, label in zip(figure.subplots(1, 2), (ink, slant), ("bold minus thin", "slanted right minus left"), strict=True):
         z = np.concatenate([z + amounts * change[measure] for z in new[:4]])                            # (4 * 9, 100)
         axes.imshow(grid(draw(G, z), columns=9), cmap="gray", vmin=0, vmax=255)
         axes.set(xticks=[], yticks=[], xlabel=label)

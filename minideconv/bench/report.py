@@ -1,6 +1,7 @@
 """Presents what was measured: a table to read, a few figures that sum it up, a bar chart."""
 import math
 import statistics
+from itertools import pairwise
 
 from .cases import GROUPS
 
@@ -79,7 +80,7 @@ def _sentences(results) -> list[str]:
 
 def chart(results):
     """The rows as bars of GFLOP/s on one scale, the matrix product's rate as a line: a Figure."""
-    from ..draw.figure import look          # loaded when asked for: Matplotlib takes a while
+    from ..draw.figure import look  # loaded when asked for: Matplotlib takes a while
     return look(_chart)(results)
 
 
@@ -89,16 +90,16 @@ def _chart(results):
     figure = new_figure(9, 1.5 + 0.36 * len(rows))
     axes = figure.subplots()
     places = [0.0]          # one below the other, a gap between groups
-    for above, row in zip(rows, rows[1:]):
+    for above, row in pairwise(rows):
         places.append(places[-1] + (1 if above["group"] == row["group"] else 1.6))
     axes.barh([place - 0.19 for place in places], [row["gflops"] for row in rows], 0.38, color=PALETTE["dark"], label="minideconv")
     if torch:
         theirs = [row["gflop"] / row["torch_ms"] * 1e3 for row in rows]
         axes.barh([place + 0.19 for place in places], theirs, 0.38, color=PALETTE["light"], edgecolor=PALETTE["ink"], linewidth=0.5, hatch="////",
                   label=f"PyTorch {torch}, its faster layout")
-        for place, row in zip(places, rows):
+        for place, row in zip(places, rows, strict=True):
             axes.text(1.01, place, f"{row['times_torch']:.2f}x", va="center", transform=axes.get_yaxis_transform())
-    measured = [(place - 0.19, row["gflop"] / row["reference_ms"] * 1e3) for place, row in zip(places, rows) if row["reference_ms"]]
+    measured = [(place - 0.19, row["gflop"] / row["reference_ms"] * 1e3) for place, row in zip(places, rows, strict=True) if row["reference_ms"]]
     if measured:
         axes.plot([speed for _, speed in measured], [place for place, _ in measured], "D", color=PALETTE["accent"],
                   markeredgecolor=PALETTE["paper"], markersize=5, label="minideconv, readable kernels")
@@ -107,7 +108,7 @@ def _chart(results):
     axes.set(xlabel="GFLOP/s (longer is faster" + ("; on the right: PyTorch's time / ours)" if torch else ")"), ylim=(places[-1] + 0.7, -0.7))
     axes.set_xlim(0, 1.03 * max([rate, *(row["gflops"] for row in rows), *(theirs if torch else []), *(speed for _, speed in measured)]))
     axes.spines[["top", "right"]].set_visible(False)
-    handles = {text: handle for handle, text in zip(*axes.get_legend_handles_labels())}
+    handles = {text: handle for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)}
     bars_first = sorted(handles, key=lambda text: not hasattr(handles[text], "patches"))
     figure.legend([handles[text] for text in bars_first], bars_first, loc="outside lower center", ncols=2)
     machine = results["machine"]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..shapes import pair, padding_pairs, same_padding, span, transposed_size
+from ..shapes import padding_pairs, pair, same_padding, span, transposed_size
 
 FRAMEWORKS = ("minideconv", "PyTorch", "Keras", "ONNX")
 
@@ -32,7 +32,7 @@ class Layer(NamedTuple):
 
     def axes(self):
         """Height, then width: (size, kernel, stride, (before, after), output_padding, dilation)."""
-        return list(zip(self.size, self.kernel, self.stride, self.pads, self.output_padding, self.dilation))
+        return list(zip(self.size, self.kernel, self.stride, self.pads, self.output_padding, self.dilation, strict=True))
 
     def image(self) -> tuple:
         """(H, W) of the picture side: the input of a convolution, the output of a transposed one."""
@@ -96,7 +96,7 @@ def from_keras(size, kernel, strides=1, padding="valid", output_padding=None, di
         return _layer(False, size, kernel, stride, padding_pairs(padding, size, kernel, stride, dilation), (0, 0), dilation)
     given = (None, None) if output_padding is None else pair(output_padding, "output_padding", least=0)
     pads, extra = [], []
-    for n, k, s, d, a in zip(size, kernel, stride, dilation, given):
+    for n, k, s, d, a in zip(size, kernel, stride, dilation, given, strict=True):
         reach = span(k, d)
         if padding == "valid":
             image = n * s + max(reach - s, 0) if a is None else (n - 1) * s + reach + a
@@ -123,7 +123,7 @@ def from_onnx(size, kernel, strides=1, pads=(0, 0, 0, 0), auto_pad="NOTSET", out
     if auto_pad == "VALID":
         return _layer(transposed, size, kernel, stride, ((0, 0), (0, 0)), extra, dilation)
     found = []
-    for axis, (n, k, s, d, a) in enumerate(zip(size, kernel, stride, dilation, extra)):
+    for axis, (n, k, s, d, a) in enumerate(zip(size, kernel, stride, dilation, extra, strict=True)):
         if transposed:                                      # the image gets size * stride pixels, output_padding among them
             total = (n - 1) * s + span(k, d) + a - n * s
             if total < 0:
@@ -150,7 +150,7 @@ def _layer(transposed, size, kernel, stride, pads, extra, dilation) -> Layer:
     """The Layer, if its output_padding is one that all libraries take."""
     if not transposed and extra != (0, 0):
         raise ValueError(f"output_padding belongs to transposed convolutions; got {extra}")
-    if any(a >= max(s, d) for a, s, d in zip(extra, stride, dilation)):
+    if any(a >= max(s, d) for a, s, d in zip(extra, stride, dilation, strict=True)):
         raise ValueError(f"output_padding must be below max(stride, dilation) on each axis; got {extra} with stride {stride} and dilation {dilation}")
     return Layer(transposed, size, kernel, stride, pads, extra, dilation)
 
@@ -172,7 +172,7 @@ def to_pytorch(layer: Layer) -> PyTorchCall:
         even = (top, left) == (bottom, right)
         return PyTorchCall((0, 0, 0, 0) if even else (left, right, top, bottom), arguments | {"padding": (top, left) if even else (0, 0)}, ())
     padding, extra, crop = [], [], []
-    for (n, k, s, (before, _), _, d), image in zip(layer.axes(), layer.image()):
+    for (n, k, s, (before, _), _, d), image in zip(layer.axes(), layer.image(), strict=True):
         # Cut q rows on both sides with padding=q, as many as can be: what is missing after that is output_padding, the rest is sliced.
         missing = {q: image + before + q - ((n - 1) * s + span(k, d)) for q in range(before + 1)}
         q = max(q for q in missing if missing[q] < max(s, d))
@@ -180,7 +180,7 @@ def to_pytorch(layer: Layer) -> PyTorchCall:
         extra.append(max(missing[q], 0))
         crop.append((before - q, image))
     exact = all(start == 0 for start, _ in crop) and all(transposed_size(n, k, s, q, q, d, a) == rows for (n, k, s, _, _, d), q, a, (_, rows) in
-                                                         zip(layer.axes(), padding, extra, crop))
+                                                         zip(layer.axes(), padding, extra, crop, strict=True))
     return PyTorchCall((0, 0, 0, 0), arguments | {"padding": tuple(padding), "output_padding": tuple(extra)}, () if exact else tuple(crop))
 
 
@@ -194,15 +194,15 @@ class KerasCall(NamedTuple):
 def to_keras(layer: Layer) -> KerasCall:
     """The layers that make Keras compute this layer."""
     _keras_accepts(layer.stride, layer.dilation)
-    if any(a >= s for a, s in zip(layer.output_padding, layer.stride)):
+    if any(a >= s for a, s in zip(layer.output_padding, layer.stride, strict=True)):
         raise ValueError(f"Keras takes an output_padding below the stride {layer.stride}; got {layer.output_padding}")
     none = ((0, 0), (0, 0))
     arguments = {"strides": layer.stride, "dilation_rate": layer.dilation}
     image = layer.image()
-    same = tuple(same_padding(n, k, s, d) for n, k, s, d in zip(image, layer.kernel, layer.stride, layer.dilation))
+    same = tuple(same_padding(n, k, s, d) for n, k, s, d in zip(image, layer.kernel, layer.stride, layer.dilation, strict=True))
     if not layer.transposed:
         return KerasCall(none if layer.pads == same else layer.pads, arguments | {"padding": "same" if layer.pads == same else "valid"}, none)
-    if layer.pads == same and image == tuple(n * s for n, s in zip(layer.size, layer.stride)):
+    if layer.pads == same and image == tuple(n * s for n, s in zip(layer.size, layer.stride, strict=True)):
         return KerasCall(none, arguments | {"padding": "same", "output_padding": None}, none)
     return KerasCall(none, arguments | {"padding": "valid", "output_padding": layer.output_padding}, layer.pads)
 

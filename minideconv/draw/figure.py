@@ -63,7 +63,7 @@ def gallery(images: dict, title: str = "", limits=None, notes=(), width: float =
     """
     lines = max(name.count("\n") + 1 for name in images)
     figure = new_figure(width * len(images), width + 0.17 * lines + (0.3 if notes else 0.15) + (0.25 if title else 0), title)
-    for place, (axes, (name, values)) in enumerate(zip(figure.subplots(1, len(images), squeeze=False)[0], images.items())):
+    for place, (axes, (name, values)) in enumerate(zip(figure.subplots(1, len(images), squeeze=False)[0], images.items(), strict=True)):
         values = np.asarray(values)
         values = values.reshape([n for n in values.shape if n > 1])
         largest = np.abs(values).max()
@@ -86,10 +86,10 @@ def table(header, rows, widths, title: str = "", marked=(), size: float = 8.5):
     axes.set_axis_off()
     axes.text(0.2, 0.12, title, fontsize=size + 1, va="top", linespacing=1.3)
     top = above
-    for index, (row, tall) in enumerate(zip([header, *rows], heights)):
+    for index, (row, tall) in enumerate(zip([header, *rows], heights, strict=True)):
         if index - 1 in marked:
             axes.add_patch(Rectangle((0.15, top), width - 0.3, tall, facecolor=PALETTE["light"], edgecolor="none"))
-        for cell, left in zip(row, np.cumsum([0.2, *widths])):
+        for cell, left in zip(row, np.cumsum([0.2, *widths[:-1]]), strict=True):
             axes.text(left, top + tall / 2, str(cell), fontsize=size, va="center", weight="normal" if index else "bold", linespacing=1.25)
         top += tall
         axes.plot([0.15, width - 0.15], [top, top], color=PALETTE["faint"] if index else PALETTE["ink"], linewidth=0.7)

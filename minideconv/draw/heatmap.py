@@ -27,7 +27,7 @@ def gradient_errors(fn, *inputs, cotangent="random", eps: float = 1e-6, seed: in
     output = fn(*tensors)
     weights = np.ones(output.shape) if cotangent == "ones" else np.random.default_rng(seed).standard_normal(output.shape)
     found = grad(output, tensors, gradient=weights, allow_unused=True)
-    return [(np.zeros(t.shape) if g is None else g.data, *slopes(lambda *ts: (fn(*ts),), tensors, [weights], t, eps)) for t, g in zip(tensors, found)]
+    return [(np.zeros(t.shape) if g is None else g.data, *slopes(lambda *ts: (fn(*ts),), tensors, [weights], t, eps)) for t, g in zip(tensors, found, strict=True)]
 
 
 def plane(array) -> np.ndarray:
@@ -66,11 +66,11 @@ def draw_heatmap(checks, inputs, names=None, cotangent="random", title: str = ""
     rows = [(label, name, found[label][place]) for place, name in enumerate(names) for label in checks]
     figure = new_figure(8.6, 2.35 * len(rows) + 0.7, title or f"Gradient check, entry by entry ({cotangent} cotangent)")
     table = figure.subplots(len(rows), 3, squeeze=False)
-    for axes, (label, name, (tape, slope, kinks)) in zip(table, rows):
+    for axes, (label, name, (tape, slope, kinks)) in zip(table, rows, strict=True):
         scale = max(float(np.abs(slope).max()), 1e-300)
         errors = np.abs(tape - slope) / scale
         wrong = ~(errors <= tolerance)
-        for one, values in zip(axes, (tape, slope)):
+        for one, values in zip(axes[:2], (tape, slope), strict=True):
             _draw_table(one, values, name in ("x", "y"), vmin=-scale, vmax=scale)
         drawn = _draw_table(axes[2], np.log10(np.maximum(errors, 1e-16)), name in ("x", "y"), vmin=-12, vmax=0)
         _mark(axes[2], wrong & ~kinks, name in ("x", "y"), "x")

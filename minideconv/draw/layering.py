@@ -58,7 +58,7 @@ def _spread(wanted, widths) -> list:
     """The positions nearest to `wanted` (least squares) at which neighbours of these widths do not overlap, in their order."""
     groups = []                             # [sum of wanted starts, members, start]: members that touch move together
     offset = 0.0
-    for want, width in zip(wanted, widths):
+    for want, width in zip(wanted, widths, strict=True):
         groups.append([want - width / 2 - offset, 1])
         offset += width
         while len(groups) > 1 and groups[-2][0] / groups[-2][1] > groups[-1][0] / groups[-1][1]:
@@ -68,7 +68,7 @@ def _spread(wanted, widths) -> list:
     starts = [total / count for total, count in groups for _ in range(count)]
     before = 0.0
     positions = []
-    for start, width in zip(starts, widths):
+    for start, width in zip(starts, widths, strict=True):
         positions.append(start + before + width / 2)
         before += width
     return positions
@@ -107,7 +107,7 @@ def place(parents, widths, beside=None, bend_width: float = 0.5, rounds: int = 2
             near = {point: sorted(x[p] for p in first[point] or other[point]) or [x[point]] for point in row if point not in shifts}
             wanted = {point: (ones[(len(ones) - 1) // 2] + ones[len(ones) // 2]) / 2 for point, ones in near.items()}
             wanted.update((box, wanted[neighbour] + shift) for box, (neighbour, shift) in shifts.items() if box in row)
-            x.update(zip(row, _spread([wanted[point] for point in row], [room[point] for point in row])))
+            x.update(zip(row, _spread([wanted[point] for point in row], [room[point] for point in row]), strict=True))
     bends = {}
     for row, points in enumerate(table):
         for point in points:

@@ -68,7 +68,7 @@ def conv_matrix(weight, image_size, stride=1, padding=0, dilation=1) -> ConvMatr
             continue                    # padding: a zero that no column of C stands for
         for c, o in np.ndindex(channels, outputs):
             entries.append(((i * out_width + j) * outputs + o, (row * width + column) * channels + c, weight[u, v, c, o], u * window.kernel[1] + v))
-    rows, columns, values, taps = map(np.array, zip(*entries)) if entries else (np.zeros(0, int), np.zeros(0, int), np.zeros(0), np.zeros(0, int))
+    rows, columns, values, taps = map(np.array, zip(*entries, strict=True)) if entries else (np.zeros(0, int), np.zeros(0, int), np.zeros(0), np.zeros(0, int))
     return ConvMatrix(rows, columns, values, taps, (out_height * out_width * outputs, height * width * channels), window, weight)
 
 

@@ -220,7 +220,7 @@ def draw_overlap(network, size, gradient: bool = False):
     upper, lower = figure.subplots(2, len(maps), squeeze=False, height_ratios=(2.6, 1))
     places = range(len(layers))
     periods = [_period(layers[place:]) for place in reversed(places)] if gradient else [_period(layers[:place + 1]) for place in places]
-    for top, bottom, counts, name, period in zip(upper, lower, maps, names, periods):
+    for top, bottom, counts, name, period in zip(upper, lower, maps, names, periods, strict=True):
         _plane(top, counts, f"{counts.shape[0]} x {counts.shape[1]}; {_ratio_text(counts, period)}", "{:.0f}", vmin=0)
         top.set_title(f"{'before' if gradient else 'after'} {name}")
         bottom.step(np.arange(counts.shape[1]), counts[counts.shape[0] // 2], where="mid", color=PALETTE["dark"], linewidth=1.2)
@@ -250,7 +250,7 @@ def draw_spectra(designs=None, size=None, gradient: bool = False, networks: int 
     what = "Gradients from discriminators" if gradient else "Images from generators"
     figure = new_figure(2.45 * len(designs) + 0.5, 9.7, f"{what} that were never trained ({networks} networks each)")
     rows = figure.subplots(4, len(designs), squeeze=False)
-    for column, (name, stack) in zip(rows.T, designs.items()):
+    for column, (name, stack) in zip(rows.T, designs.items(), strict=True):
         period = _period(parse(stack))
         counts = (gradient_maps if gradient else overlap_maps)(stack, size)[-1]
         measure = untrained_gradients if gradient else untrained_images
@@ -268,7 +268,7 @@ def draw_spectra(designs=None, size=None, gradient: bool = False, networks: int 
         column[0].set_title(f"{name}\n{stack}")
     texts = ("predicted:\npaths per pixel / mean", "measured:\nmean square per pixel", "one network, flat input:\nits own texture",
              f"log power spectrum{' of squares' if gradient else ''}\n(cycles per pixel)")
-    for axes, text in zip(rows[:, 0], texts):
+    for axes, text in zip(rows[:, 0], texts, strict=True):
         axes.set_ylabel(text)
     return figure
 

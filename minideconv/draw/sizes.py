@@ -118,8 +118,8 @@ def text(wanted: int, given: int, layers) -> str:
     if not layers:
         return f"no layer within these bounds makes {wanted} from {given}: allow a larger kernel, stride or padding"
     rows = [[word.replace("\n", " ") for word in HEADER]] + [[str(cell) for cell in _cells(layer)] for layer in layers]
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     kind = "transposed convolution" if layers[0].transposed else "convolution"
     return "\n".join([f"{wanted} from {given} by a {kind}: {len(layers)} ways", *lines, "", "The first: " + explain(layers[0], wanted, given)])
 

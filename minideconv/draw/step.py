@@ -71,7 +71,7 @@ def _frame(figure, walk, index, top, height):
     else:
         panels = ("image x", f"the window's column, times w: y{where}", "features y so far", "times read")
     axes = []
-    for title, left, width in zip(panels, (0.25, 2.85, 5.55, 8.15), (2.3, 2.5, 2.3, 2.3)):
+    for title, left, width in zip(panels, (0.25, 2.85, 5.55, 8.15), (2.3, 2.5, 2.3, 2.3), strict=True):
         box = (left / WIDTH, 1 - (top + ROW - 0.18) / height, width / WIDTH, (ROW - 0.7) / height)
         axes.append(figure.add_axes(box, anchor="N"))
         figure.text((left + width / 2) / WIDTH, 1 - (top + 0.46) / height, title, ha="center", va="bottom", fontsize=8.5)
@@ -98,7 +98,7 @@ def _grid(axes, values, marked=(), counts=False):
     from matplotlib.patches import Rectangle
     rows, columns = values.shape
     known = np.isfinite(values)
-    texts = {cell: _number(values[cell]) for cell in zip(*np.nonzero(known))} if max(rows, columns) <= NUMBERS else {}
+    texts = {cell: _number(values[cell]) for cell in zip(*np.nonzero(known), strict=True)} if max(rows, columns) <= NUMBERS else {}
     size = min(9, 100 / max(rows, columns)) * min(1, 3.2 / max(map(len, texts.values()), default=1))
     numbers = bool(texts) and size >= SMALLEST_FONT
     colours = _shades(values, known, numbers, counts)
@@ -174,7 +174,7 @@ def _products(axes, walk, step):
     count = walk.weight.size
     size = min(7.5, 105 / (count + 2))
     places = np.cumsum([0.0] + [0.27 if key.endswith("pixel") else 0.19 if key == "" else 0.18 for key in columns])
-    for (key, entries), left, right in zip(columns.items(), places, places[1:]):
+    for (key, entries), left, right in zip(columns.items(), places[:-1], places[1:], strict=True):
         middle = (left + right) / 2
         axes.text(middle, 0.5, key, ha="center", va="center", fontsize=size, weight="bold")
         for row, entry in enumerate(entries):

@@ -74,7 +74,7 @@ def rules(name: str) -> tuple:
     function = PRIMITIVES[name].__wrapped__
     arguments = [p.name for p in inspect.signature(function).parameters.values() if p.kind != p.KEYWORD_ONLY]
     if name in WRITTEN_OUT:
-        return tuple(zip(arguments, WRITTEN_OUT[name]))
+        return tuple(zip(arguments, WRITTEN_OUT[name], strict=True))
     body = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0].body
     inner = {part.name: part for part in body if isinstance(part, ast.FunctionDef)}
     result = [part for part in body if isinstance(part, ast.Return)][-1].value
@@ -83,7 +83,7 @@ def rules(name: str) -> tuple:
         if isinstance(rule, ast.Name) and rule.id in inner:
             rule = ast.Lambda(inner[rule.id].args, [part for part in ast.walk(inner[rule.id]) if isinstance(part, ast.Return)][-1].value)
         formulas.append(ast.unparse(_Plain(rule.args.args[0].arg).visit(rule.body)).replace(" ** ", "**"))
-    return tuple(zip(arguments, formulas))
+    return tuple(zip(arguments, formulas, strict=True))
 
 
 def history(output) -> list:
@@ -137,7 +137,7 @@ def _describe(tensor, names, reached, gradients, first):
     known = rules(node.name)
     if len(known) < len(node.inputs):                       # a primitive of any number of inputs
         known = [(f"{known[0][0]}[{i}]" if known else f"input {i}", known[0][1] if known else "?") for i in range(len(node.inputs))]
-    for parent, (argument, formula) in zip(node.inputs, known):
+    for parent, (argument, formula) in zip(node.inputs, known, strict=False):           # the last, a bias, may be absent
         if parent in reached:
             lines.append(textwrap.shorten(f"to {argument}: {formula}", 62, placeholder=" ..."))
     if size:
@@ -182,7 +182,7 @@ def draw_tape(output, names=None, wanted=None, first=None, title: str = "", long
     tensors = history(output)
     reached = _reached(tensors, wanted)
     asked = [t for t in tensors if t in reached]
-    gradients = dict(zip(asked, grad(output, asked, allow_unused=True)))
+    gradients = dict(zip(asked, grad(output, asked, allow_unused=True), strict=True))
     gradients = {tensor: g for tensor, g in gradients.items() if g is not None}
     labels = _names(names)
     boxes = [_describe(t, labels, reached, gradients, first) for t in tensors]
@@ -204,12 +204,12 @@ def _paint(boxes, widths, positions, bends, edges, starts, rows, walked, title):
     ends = starts[1:] + [rows]
     left, shifts, gutters = 0.0, [], []
     for i in range(len(starts)):
-        reach = [(x - w / 2, x + w / 2) for (x, _), w, c in zip(positions, widths, column_of) if c == i]
+        reach = [(x - w / 2, x + w / 2) for (x, _), w, c in zip(positions, widths, column_of, strict=True) if c == i]
         reach += [(x, x) for points in bends.values() for x, row in points if starts[i] <= row < ends[i]]
         shifts.append(left - min(a for a, _ in reach) + 0.25)
         gutters.append(left)
         left += max(b for _, b in reach) - min(a for a, _ in reach) + 0.5
-    height = max(end - start for start, end in zip(starts, ends)) * ROW_HEIGHT
+    height = max(end - start for start, end in zip(starts, ends, strict=True)) * ROW_HEIGHT
 
     def spot(x, row):
         i = max(i for i, start in enumerate(starts) if row >= start)
@@ -224,7 +224,7 @@ def _paint(boxes, widths, positions, bends, edges, starts, rows, walked, title):
         points = [spot(*positions[a])] + [spot(*point) for point in bends.get((a, b), [])] + [spot(*positions[b])]
         _arrow(axes, points, len(boxes[a][1]), len(boxes[b][1]), widths[a], widths[b], walked[a, b],
                (gutters[column_of[b]], height) if column_of[a] != column_of[b] else None)
-    for (kind, lines), position, width in zip(boxes, positions, widths):
+    for (kind, lines), position, width in zip(boxes, positions, widths, strict=True):
         _box(axes, kind, lines, *spot(*position), width)
     _legend(axes, {kind for kind, _ in boxes})
     return figure
@@ -254,7 +254,7 @@ def _arrow(axes, points, lines_a, lines_b, width_a, width_b, walked, leap):
     else:
         points = [(x0, y0 + tall_a)] + points[1:-1] + [(x1, y1 - tall_b)]
     color, style = (PALETTE["ink"], "-") if walked else ("#999999", (0, (3, 2)))
-    axes.plot(*zip(*points), color=color, linestyle=style, linewidth=0.9, zorder=1)
+    axes.plot(*zip(*points, strict=True), color=color, linestyle=style, linewidth=0.9, zorder=1)
     tip = {"arrowstyle": "-|>", "color": color, "linewidth": 0, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 8}
     axes.annotate("", points[-1], points[-2], arrowprops=tip, zorder=2)
 

@@ -9,8 +9,8 @@ def _same_words(layer: Layer) -> str:
     """What "same" would mean at this size, where that is not what the layer does."""
     image = layer.image()
     if layer.transposed:
-        image = tuple(n * s for n, s in zip(layer.size, layer.stride))
-    (top, bottom), (left, right) = (same_padding(n, k, s, d) for n, k, s, d in zip(image, layer.kernel, layer.stride, layer.dilation))
+        image = tuple(n * s for n, s in zip(layer.size, layer.stride, strict=True))
+    (top, bottom), (left, right) = (same_padding(n, k, s, d) for n, k, s, d in zip(image, layer.kernel, layer.stride, layer.dilation, strict=True))
     upper = f"({top}, {bottom}), ({left}, {right})"
     if (top, left) == (bottom, right):
         return f"{upper}\nsymmetric here, so all agree"

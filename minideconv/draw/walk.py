@@ -43,7 +43,7 @@ def conv(x, weight, stride=1, padding=0, dilation=1) -> Walk:
     x, weight = _plane(x, "x"), _plane(weight, "weight")
     window = conv_window(x.shape, weight.shape, stride, padding, dilation)
     pads = padding_pairs(padding, x.shape, weight.shape, window.stride, window.dilation)
-    canvas = tuple(size + sum(pad) for size, pad in zip(x.shape, pads))
+    canvas = tuple(size + sum(pad) for size, pad in zip(x.shape, pads, strict=True))
     y, counts, steps = np.full(window.features, np.nan), np.zeros(canvas, int), []
     for i, j in np.ndindex(window.features):
         pixels = _pixels(window, i, j)
@@ -64,16 +64,16 @@ def conv_transpose(y, weight, stride=1, padding=0, output_padding=0, dilation=1,
     y, weight = _plane(y, "y"), _plane(weight, "weight")
     window = transposed_window(y.shape, weight.shape, stride, padding, output_padding, dilation, output_size)
     pads = padding_pairs(padding, window.image, weight.shape, window.stride, window.dilation)
-    stamped = tuple((o - 1) * s + span(k, d) for o, s, k, d in zip(y.shape, window.stride, weight.shape, window.dilation))
+    stamped = tuple((o - 1) * s + span(k, d) for o, s, k, d in zip(y.shape, window.stride, weight.shape, window.dilation, strict=True))
     # "same" settles its crop from the size it wants, so nothing is added at the end but rows that no stamp reaches
-    extra = tuple(max(0, size - (full - sum(pad))) for size, full, pad in zip(window.image, stamped, pads))
-    canvas = tuple(max(full, before + size) for full, before, size in zip(stamped, window.padding, window.image))
+    extra = tuple(max(0, size - (full - sum(pad))) for size, full, pad in zip(window.image, stamped, pads, strict=True))
+    canvas = tuple(max(full, before + size) for full, before, size in zip(stamped, window.padding, window.image, strict=True))
     picture, counts, steps = np.zeros(canvas), np.zeros(canvas, int), []
     for i, j in np.ndindex(window.features):
         pixels = _pixels(window, i, j)
         values = np.full(weight.size, y[i, j])
         products = values * weight.ravel()
-        for pixel, product in zip(pixels, products):
+        for pixel, product in zip(pixels, products, strict=True):
             picture[_cell(window, pixel)] += product
             counts[_cell(window, pixel)] += 1
         steps.append(Step((i, j), pixels, values, products, picture.copy(), counts.copy()))
@@ -100,7 +100,7 @@ def describe(walk: Walk) -> str:
     window, (rows, columns) = walk.window, walk.window.image
     kernel = f"{window.kernel[0]}x{window.kernel[1]} kernel"
     if max(window.dilation) > 1:
-        spans = tuple(span(k, d) for k, d in zip(window.kernel, window.dilation))
+        spans = tuple(span(k, d) for k, d in zip(window.kernel, window.dilation, strict=True))
         kernel += f" dilated by {_both(window.dilation)}, so spanning {spans[0]}x{spans[1]}"
     (top, bottom), (left, right) = walk.pads
     features = f"{window.features[0]}x{window.features[1]}"
@@ -117,8 +117,8 @@ def describe(walk: Walk) -> str:
     if any((top, bottom, left, right)):
         lines.append(f"padding here is a crop: {_rows(top)} cut off above, {bottom} below, {_columns(left)} left, {right} right")
     if any(walk.extra):
-        stamped = tuple((o - 1) * s + span(k, d) for o, s, k, d in zip(window.features, window.stride, window.kernel, window.dilation))
-        beyond = tuple(max(0, size + before - full) for size, before, full in zip(window.image, window.padding, stamped))
+        stamped = tuple((o - 1) * s + span(k, d) for o, s, k, d in zip(window.features, window.stride, window.kernel, window.dilation, strict=True))
+        beyond = tuple(max(0, size + before - full) for size, before, full in zip(window.image, window.padding, stamped, strict=True))
         gained = f"output padding moves the lower edge by {_rows(walk.extra[0])} and the right edge by {_columns(walk.extra[1])}; the pixels gained "
         lines.append(gained + "are computed like all others")
         if any(beyond):
