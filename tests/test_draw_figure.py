@@ -11,7 +11,7 @@ from minideconv.draw import figure
 
 SOURCE = Path(figure.__file__).parents[2]
 
-# One picture of each kind: a still one with every sort of text, an animation, and the benchmark's chart.
+# Still pictures of all kinds, an animation, and the benchmark's chart.
 PROGRAM = """
 import sys
 import numpy as np

@@ -75,7 +75,7 @@ def test_what_is_not_asked_for_is_drawn_without_rules():
     picture = tape.draw_tape(loss, {"a": a, "b": b, "x": x}, wanted=[b])
     assert "to a: g * b" in texts(picture) and "to b: g * a" not in texts(picture)
     dashed = [line for line in picture.axes[0].lines if line.get_linestyle() == "--"]
-    # Tensor a into both products, x and the constant 2, and the first product, which b is no part of.
+    # Those of a into both products, of x, of 2, and of the first product, which b is no part of.
     assert len(dashed) == 5
 
 
