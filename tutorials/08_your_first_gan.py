@@ -383,8 +383,8 @@ def draw_flat():
         colour = PALETTE["dark" if aim is fool else "accent"]
         left.plot(s.data, slopes[aim], line, color=colour, label=name)
         right.plot(routes[aim], line, color=colour)
-    left.set(xlabel="logit s of a fake (left: D is sure: a fake)", ylabel="slope of G's loss", ylim=(-1.05, 0.45))
-    left.set_title("What a fake is told")
+    left.set(xlabel="logit s of a fake (left: D is sure that it is fake)", ylim=(-1.05, 0.45))
+    left.set(ylabel="slope of G's loss", title="What a fake is told")
     right.set(xlabel="round", ylabel="mean of the fakes", title="The race from -6, with plain gradient steps")
     left.legend(loc="upper center")
     right.axhline(0, color=PALETTE["ink"], linestyle=":", linewidth=1, label="mean of the real numbers")
