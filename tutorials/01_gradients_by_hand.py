@@ -96,8 +96,8 @@ keep(draw_errors(), "01_steps.png")
 # | s = p + c | g for both |
 # | loss = s * s | g * 2 * s |
 #
-# This is all that "backpropagation" means. It finds the slopes; changing the numbers with them is
-# another step, the optimiser's.
+# This is all that "backpropagation" means. It finds the slopes. Changing the numbers with them is
+# another step, that of an *optimiser*: a rule such as "subtract a small multiple of the slope".
 
 # %%
 a, b, c = 3.0, -2.0, 5.0
@@ -132,9 +132,10 @@ assert (A.grad, B.grad, C.grad) == (g_a, g_b, g_c)         # the claim: equal to
 # ## Many outputs: weigh them
 #
 # A layer has many outputs, so "the slope" is a table: every output against every input. Nobody
-# needs the table. What comes from the loss is one number g per output (how much the loss wants it
-# to grow), so all we ask is the slope of `sum(g * outputs)`, a single number. g is called the
-# *cotangent*, and the answer is a *vector-Jacobian product*.
+# needs the table. What comes from the loss is one number g per output (how much the loss grows
+# when that output does: where g is positive, the loss wants it smaller), so all we ask is the
+# slope of `sum(g * outputs)`, a single number. The numbers g together are called the *cotangent*,
+# and the answer is a *vector-Jacobian product*: g times the table, without the table.
 #
 # The layer this project is about, in one dimension: a transposed convolution. Every input value
 # y[i] *stamps* a copy of the kernel w, scaled by y[i], at position stride * i; stamps that overlap

@@ -101,7 +101,7 @@ assert all(found[box].data == slow[box] for box in chain)                   # an
 # That was the engine: `Box` and `gradients`, 17 lines together. (micrograd, Karpathy 2020, and
 # autodidact, Johnson 2017, are the classics of this genre; both are worth reading.)
 #
-# ## It equals ours
+# ## On this formula it equals ours
 #
 # The same formula in Boxes and in Tensors. `md.grad(result, inputs)` gives the gradients;
 # `result.backward()` would leave them in `.grad`.
@@ -227,11 +227,14 @@ keep(draw_derivatives(), "02_derivatives.png")
 # %% [markdown]
 # ## Why anybody wants it
 #
-# Some losses contain a gradient. WGAN-GP (Gulrajani et al. 2017) asks that a critic's slope for
-# its image have length 1; to train the critic on that, the slope itself must be differentiated. A
-# known trap is to add such a penalty as a plain number: the loss changes, and nothing learns from
-# it. On our tape it is an ordinary result, because the gradient of a convolution is a convolution
-# too:
+# Some losses contain a gradient. A *critic* is a network that scores images, real ones higher than
+# generated ones. WGAN-GP (Gulrajani et al. 2017) asks that its slope have length 1 for images that
+# lie *between* a real one and a generated one; to train the critic on that, the slope itself must
+# be differentiated. A known trap is to add such a penalty as a plain number: the loss changes, and
+# nothing learns from it. On our tape it is an ordinary result, because the gradient of a
+# convolution is a convolution too. (Random images will do here. The length is a square root, whose
+# own slope is infinite at 0: a critic that is flat somewhere would spoil its weights, so trainers
+# add a little under the root.)
 
 # %%
 image = md.Tensor(rng.standard_normal((4, 6, 6, 1)), requires_grad=True)
@@ -251,6 +254,14 @@ ahead, behind = (penalty(md.Tensor(kernel.data + step * nudge))[1].item() for st
 by_trying = (ahead - behind) / 2e-6
 # The claim: right along a random direction.
 assert math.isclose(np.vdot(by_tape.data, nudge), by_trying, rel_tol=1e-6)
+
+# %%
+flat = md.Tensor(np.zeros(1), requires_grad=True)
+with np.errstate(divide="ignore"):
+    assert np.isinf(md.grad(flat.sqrt(), flat)[0].data)                    # the claim: no slope at 0
+assert np.isfinite(md.grad((flat + 1e-12).sqrt(), flat)[0].data)           # a little under the root helps
+
+# %%
 keep(draw_tape(loss, {"image": image, "kernel": kernel}, [kernel], first=score,
                title="A gradient penalty: the walk back is on the tape too"),
      "02_penalty.png")

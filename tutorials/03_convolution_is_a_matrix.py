@@ -117,7 +117,8 @@ assert np.array_equal(C, matrix.conv_matrix(w, (5, 5), stride=2, padding=1).dens
 figure.keep(matrix.spy(w, (5, 5), stride=2, padding=1), "03_matrix.png")
 
 # %% [markdown]
-# So how does it differ from a *dense* layer, y = f(Wx + b), which is a matrix product too? The
+# So how does it differ from a *dense* layer, y = f(Wx + b), which is a matrix product too? (Dense:
+# each output is a weighted sum of *all* inputs, plus a constant b, the *bias*.) The
 # dense layer stores and learns every entry of W. C is nearly empty and repeats nine numbers. Some
 # articles write y = f(Wx + b) for a convolution: true of C, but C is never stored, and W hides the
 # point.

@@ -124,9 +124,10 @@ assert np.array_equal(cropped, everything[:, 1:-1, 1:-1])
 # %% [markdown]
 # ## Which size? output_padding
 #
-# A convolution with stride 2 maps images of 5 *and* of 6 pixels to 3 features: at 6 the last row
-# of pixels (padding included) is read by no window. So from 3 features the transposed convolution
-# cannot know whether 5 or 6 pixels are wanted. In general `stride` sizes share one feature size:
+# A convolution with kernel 3, stride 2 and padding 1 maps images of 5 *and* of 6 pixels to 3
+# features: with 6, the lowest row of the padding is read by no window. So from 3 features the
+# transposed convolution cannot know whether 5 or 6 pixels are wanted. In general `stride` sizes
+# share one feature size:
 #
 #     features = floor((pixels + 2*padding - kernel) / stride) + 1
 #     pixels   = stride * (features - 1) + kernel - 2*padding + output_padding,
@@ -134,11 +135,14 @@ assert np.array_equal(cropped, everything[:, 1:-1, 1:-1])
 #
 # `output_padding` picks one of them, and that is why it must be smaller than the stride. It is
 # *not* a margin of zeros: it crops one row and column less at the end. Where stamps reach these
-# pixels they are computed like all others; pixels that no stamp reaches hold the bias alone.
+# pixels they are computed like all others; pixels that no stamp reaches hold the bias alone (the
+# constant that a layer adds to each of its output channels).
 
 # %%
 assert F.conv2d(np.zeros((1, 5, 5, 1)), one["weight"], stride=2, padding=1).shape[1] == 3
 assert F.conv2d(np.zeros((1, 6, 6, 1)), one["weight"], stride=2, padding=1).shape[1] == 3
+read = walk.conv(np.ones((6, 6)), w, stride=2, padding=1).steps[-1].counts  # (8, 8): padding, 6 pixels, padding
+assert not read[-1].any() and not read[:, -1].any() and read[1:-1, 1:-1].all()
 six = F.conv_transpose2d(**one, padding=1, output_padding=1).data           # (1, 6, 6, 1)
 assert np.array_equal(six, everything[:, 1:, 1:])
 assert np.array_equal(six, F.conv_transpose2d(**one, padding=1, output_size=(6, 6)).data)
@@ -172,23 +176,24 @@ assert F.conv_transpose2d(np.zeros((1, 14, 14, 1)), four, stride=2, padding=1).s
 # %% [markdown]
 # ## "same", where sizes agree and values do not
 #
-# At stride 1, "same" should keep the size. A 4x4 kernel then needs three rows of padding, and
-# three is odd: one above and two below, or the reverse? TensorFlow puts the odd one *after*, so
-# (1, 2). A library that puts it before has the same shapes, passes every test of shapes, and is
-# shifted by one pixel. (It has happened in Keras: see pull request 22876 there.)
+# With stride 2, "same" of a transposed convolution should double the size. The stamps of a 3x3
+# kernel cover 2 * features + 1 rows, so one row is cut off, and one is odd: the first or the last?
+# In TensorFlow it is the *last*, a crop of (0, 1). A library that takes the first has the same
+# shapes, passes every test of shapes, and is shifted by one pixel. (It has happened in Keras, for
+# strides above 1 with odd kernels: see pull request 22876 there.)
 
 # %%
-source, even = rng.integers(-9, 10, (1, 6, 6, 1)).astype(float), rng.integers(-9, 10, (4, 4, 1, 1)).astype(float)
-same = F.conv_transpose2d(source, even, stride=1, padding="same").data
-after = F.conv_transpose2d(source, even, stride=1, padding=((1, 2), (1, 2))).data
-before = F.conv_transpose2d(source, even, stride=1, padding=((2, 1), (2, 1))).data
-assert same.shape == after.shape == before.shape == source.shape
+source, odd = rng.integers(-9, 10, (1, 6, 6, 1)).astype(float), rng.integers(-9, 10, (3, 3, 1, 1)).astype(float)
+same = F.conv_transpose2d(source, odd, stride=2, padding="same").data
+after = F.conv_transpose2d(source, odd, stride=2, padding=((0, 1), (0, 1))).data
+before = F.conv_transpose2d(source, odd, stride=2, padding=((1, 0), (1, 0))).data
+assert same.shape == after.shape == before.shape == (1, 12, 12, 1)
 assert np.array_equal(same, after) and not np.array_equal(same, before)
 assert np.array_equal(before[:, :-1, :-1], after[:, 1:, 1:])                # one pixel apart
 
 # %% [markdown]
-# At stride 1, in fact, a transposed convolution enlarges nothing but what the convolution had
-# eaten at the edges: 32 -> 30 -> 32. To go from small to large takes a stride.
+# At stride 1 a transposed convolution enlarges nothing but what the convolution had eaten at the
+# edges: 32 -> 30 -> 32. To go from small to large takes a stride.
 
 # %%
 small = F.conv2d(np.zeros((1, 32, 32, 3), np.float32), np.zeros((3, 3, 3, 8), np.float32))

@@ -152,10 +152,10 @@ if JIT:
 #
 # On a small layer the compiled loops do well. On a large one they do not: the compiler may not
 # reorder the additions of a float sum (rounding would differ), so it uses one lane of a vector
-# unit that has 8 or 16, and it fetches numbers from memory again and again that BLAS would keep
-# close. BLAS is best at sums of products, loops are best at moving numbers about. So one would
-# take compiled loops for `im2col` and `col2im` (and pooling, batch norm, Adam), and BLAS for the
-# product between them. The engine did that at first; what it does now comes further down.
+# unit that has 4 (on ARM), 8 or 16, and it fetches numbers from memory again and again that BLAS
+# would keep close. BLAS is best at sums of products, loops are best at moving numbers about. So
+# one would take compiled loops for `im2col` and `col2im` (and pooling, batch norm, Adam), and BLAS
+# for the product between them. The engine did that at first; what it does now comes further down.
 
 # %%
 ways = {"seven loops, compiled": lambda x, w, y: compiled(x, w, 2, 1, y),

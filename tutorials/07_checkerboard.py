@@ -79,9 +79,10 @@ keep(overlap.draw_overlap("t3s2p1o1 t3s2p1o1", (8, 8)), "07_overlap.png")
 # ## From counts to pictures
 #
 # Why should counts show in pictures? A pixel is a sum of (input * weight), one term per path.
-# Before training the weights are random with mean 0, and squares of independent random numbers
-# add: the mean square of a pixel is proportional to its number of paths. That is a prediction with
-# no free parameter except the scale. Here it is against many networks, none of them trained:
+# Before training the weights are random with mean 0, so no two paths' terms are correlated, and
+# the variances of uncorrelated terms add: the mean square of a pixel is proportional to its number
+# of paths. That is a prediction with no free parameter except the scale. Here it is against many
+# networks, none of them trained:
 
 # %%
 def strength(stack):
