@@ -1,5 +1,9 @@
-"""The benchmark and the profile: what they count, what they report and how they refuse. Nothing here asserts a time."""
+"""The benchmark and the profile: what they count, what they report and how they refuse.
+
+Nothing here asserts a time.
+"""
 import functools
+import inspect
 import itertools
 import json
 import os
@@ -17,8 +21,10 @@ from minideconv.gan import Config, Trainer
 from minideconv.profile import Profile, arithmetic, profiled, traffic
 from minideconv.tensor import observe
 
-ROW_KEYS = {"group", "name", "batch", "threads", "calls", "gflop", "ms", "gflops", "share", "reference_ms", "torch_ms", "torch_layout", "times_torch"}
-TINY = {"kind": "layer", "op": "conv2d", "batch": 2, "size": 6, "inputs": 3, "outputs": 5, "kernel": 4, "stride": 2, "padding": 1}
+ROW_KEYS = {"group", "name", "batch", "threads", "calls", "gflop", "ms", "gflops", "share", "reference_ms", "torch_ms",
+            "torch_layout", "times_torch"}
+TINY = {"kind": "layer", "op": "conv2d", "batch": 2, "size": 6, "inputs": 3, "outputs": 5, "kernel": 4,
+        "stride": 2, "padding": 1}
 
 
 @pytest.fixture
@@ -52,9 +58,11 @@ def test_the_trio_has_one_count_and_loops_agree(groups):
     y = F.conv2d(x, weight, stride=(2, 1), padding=1, groups=groups)
     once = 2 * multiply_adds(2, y.shape[1:3], (3, 2), 4 // groups, 6)
     assert counted(lambda: F.conv2d(x, weight, stride=(2, 1), padding=1, groups=groups)) == once
-    assert counted(lambda: F.conv2d(x, weight, stride=(2, 1), padding=1, groups=groups).backward(np.ones(y.shape))) == 3 * once
+    layer = functools.partial(F.conv2d, x, weight, stride=(2, 1), padding=1, groups=groups)
+    assert counted(lambda: layer().backward(np.ones(y.shape))) == 3 * once
     features = md.Tensor(rng.random(y.shape), requires_grad=True)
-    stamp = functools.partial(F.conv_transpose2d, features, weight, stride=(2, 1), padding=1, groups=groups, output_size=(7, 6))
+    stamp = functools.partial(F.conv_transpose2d, features, weight, stride=(2, 1), padding=1, groups=groups,
+                              output_size=(7, 6))
     assert counted(lambda: stamp().backward(np.ones(x.shape))) == 3 * once
 
 
@@ -72,7 +80,8 @@ def test_a_layers_formula_is_what_its_run_does(op):
 
 def test_the_reference_steps_arithmetic():
     """By hand: products of the step of batch 1, D's own gradients in G's turn left out."""
-    small, large = 14 * 14 * 16 * 1 * 64, 7 * 7 * 16 * 64 * 128     # multiply-adds of one product of the 1-channel and of the 64 <-> 128 layers
+    # Multiply-adds of one product of the 1-channel and of the 64 <-> 128 layers.
+    small, large = 14 * 14 * 16 * 1 * 64, 7 * 7 * 16 * 64 * 128
     linear, logit = 100 * 6272, 6272
     forward_g, backward_g = linear + large + small, linear + 2 * large + 2 * small       # the latents need no gradient
     forward_d, backward_d = small + large + logit, small + 2 * large + 2 * logit         # images need none in D's turn
@@ -117,13 +126,16 @@ def test_rows_optimiser_and_rest_are_the_whole_step():
     parts = sum(row.seconds for row in profile.rows.values()) + profile.optimiser.seconds
     assert 0 <= profile.rest == pytest.approx(profile.seconds - parts)
     assert all(row.seconds > 0 for row in profile.rows.values())
-    assert profile.rows["conv", "forward"].calls == 3 * 2 * 3           # three looks of D, with two layers each, in three steps
+    # Three looks of D, with two layers each, in three steps.
+    assert profile.rows["conv", "forward"].calls == 3 * 2 * 3
     assert profile.rows["conv", "backward"].parts["conv_kernel"].calls == 3 * 2 * 2
     assert "step" not in vars(trainer) and "step" not in vars(trainer.generator_optimizer)
 
 
 def test_nothing_is_counted_twice():
-    """A clock that ticks once per look: an event's own time is then known exactly, whatever is nested in it."""
+    """A clock that ticks once per look: an event's own time is then known exactly,
+    whatever is nested in it.
+    """
     profile, now = Profile(), [0]
 
     def work(ticks, *nested):
@@ -143,13 +155,15 @@ def test_nothing_is_counted_twice():
 
 def test_gradients_run_inside_a_vjp_belong_to_its_row():
     profile = Profile()
-    x, weight = (md.Tensor(np.random.default_rng(0).random(shape), requires_grad=True) for shape in ((2, 6, 6, 3), (3, 3, 3, 4)))
+    x, weight = (md.Tensor(np.random.default_rng(0).random(shape), requires_grad=True)
+                 for shape in ((2, 6, 6, 3), (3, 3, 3, 4)))
     with observe(profile.observe):
         F.conv2d(x, weight).sum().backward()
     assert ("conv_transpose", "forward") not in profile.rows
     parts = profile.rows["conv", "backward"].parts
     assert set(parts) == {"conv_transpose", "conv_kernel"}
-    assert sum(part.flops for part in parts.values()) == profile.rows["conv", "backward"].flops == 2 * profile.rows["conv", "forward"].flops
+    forward, backward = profile.rows["conv", "forward"], profile.rows["conv", "backward"]
+    assert sum(part.flops for part in parts.values()) == backward.flops == 2 * forward.flops
 
 
 def test_sums_where_gradients_meet_are_not_the_models_additions():
@@ -184,7 +198,8 @@ def test_profile_table_says_what_its_numbers_mean():
     assert "mean of 2 steps" in lines[0] and "GFLOP/s" in lines[2]
     for word in ("conv ", "  of it conv_kernel", "optimiser updates", "the rest", "the whole step"):
         assert any(line.startswith(word) for line in lines), word
-    shares = [float(line.split("%")[0].split()[-1]) for line in lines[3:] if "%" in line and "of it" not in line and "whole step" not in line]
+    shares = [float(line.split("%")[0].split()[-1]) for line in lines[3:]
+              if "%" in line and "of it" not in line and "whole step" not in line]
     assert sum(shares) == pytest.approx(100, abs=0.06 * len(shares))
 
 
@@ -193,11 +208,13 @@ def test_train_profile_prints_the_table_and_goes_on(tmp_path):
     np.savez(path, images=np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8))
 
     def train(*arguments):
-        done = subprocess.run([sys.executable, "-m", "minideconv", "train", "--data", path, "--batch-size", "16", *arguments],
-                              capture_output=True, text=True, timeout=120, cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+        command = [sys.executable, "-m", "minideconv", "train", "--data", path, "--batch-size", "16", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path,
+                              env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
         assert done.returncode == 0, done.stderr
         return done.stdout
-    assert train("--steps", "27", "--out", tmp_path / "a", "--profile").count("where the time of a step goes (mean of 20 steps)") == 1
+    printed = train("--steps", "27", "--out", tmp_path / "a", "--profile")
+    assert printed.count("where the time of a step goes (mean of 20 steps)") == 1
     assert "where the time" not in train("--steps", "27", "--out", tmp_path / "b")
     assert (tmp_path / "a" / "losses.csv").read_text() == (tmp_path / "b" / "losses.csv").read_text()
     assert "mean of 2 steps" in train("--steps", "7", "--out", tmp_path / "c", "--profile")
@@ -207,7 +224,9 @@ def test_train_profile_prints_the_table_and_goes_on(tmp_path):
 # The benchmark
 
 class TorchStandIn:
-    """Answers as the PyTorch process does, with times that are known: 8 ms on one thread, 4 on more."""
+    """Answers as the PyTorch process does, with times that are known:
+    8 ms on one thread, 4 on more.
+    """
     version = "9.9"
 
     def timed(self, spec, threads, calls=measure.CALLS):
@@ -220,27 +239,35 @@ class TorchStandIn:
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """The benchmark with one tiny case in each group, a known machine rate, and a stand-in for PyTorch."""
+    """The benchmark with one tiny case in each group, a known machine rate,
+    and a stand-in for PyTorch.
+    """
     stand_in = TorchStandIn()
     monkeypatch.setattr(measure, "Torch", lambda: stand_in)
     monkeypatch.setattr(measure, "matrix_rate", lambda threads: 100.0)
-    monkeypatch.setattr(measure, "cases", lambda groups: [cases.Case(group, f"tiny {group}", TINY) for group in bench.GROUPS if group in groups])
+    monkeypatch.setattr(measure, "cases", lambda groups: [cases.Case(group, f"tiny {group}", TINY)
+                                                          for group in bench.GROUPS if group in groups])
     return stand_in
 
 
 def test_json_schema(tiny, two_threads, capsys):
-    assert cli.main(["bench", "--json", "--repeats", "2", "--only", "layers", "--only", "threads", "--only", "step"]) == 0
+    groups = ["--only", "layers", "--only", "threads", "--only", "step"]
+    assert cli.main(["bench", "--json", "--repeats", "2", *groups]) == 0
     printed = capsys.readouterr().out
     results = json.loads(printed)
-    assert printed.count("\n") == 1 and set(results) == {"machine", "matrix_gflops", "matrix_gflops_range", "rows", "summary"}
-    assert results["machine"]["threads"] == 2 and results["machine"]["torch"] == "9.9" and results["matrix_gflops"] == 100
+    assert printed.count("\n") == 1
+    assert set(results) == {"machine", "matrix_gflops", "matrix_gflops_range", "rows", "summary"}
+    assert results["machine"]["threads"] == 2 and results["machine"]["torch"] == "9.9"
+    assert results["matrix_gflops"] == 100
     by_group = {row["group"]: row for row in results["rows"]}
     assert list(by_group) == ["layers", "step", "threads"] and tiny.closed
     layer, threads = by_group["layers"], by_group["threads"]
     assert set(layer) == ROW_KEYS and set(threads) == ROW_KEYS | {"thread_speedup", "torch_thread_speedup"}
     assert layer["gflop"] == cases.layer_arithmetic(TINY) / 1e9
-    assert layer["gflops"] == pytest.approx(layer["gflop"] / layer["ms"] * 1e3) and layer["share"] == pytest.approx(layer["gflops"] / 100)
-    assert layer["torch_ms"] == 4 and layer["times_torch"] == pytest.approx(4 / layer["ms"]) and layer["torch_layout"] == "channels_last"
+    assert layer["gflops"] == pytest.approx(layer["gflop"] / layer["ms"] * 1e3)
+    assert layer["share"] == pytest.approx(layer["gflops"] / 100)
+    assert layer["torch_ms"] == 4 and layer["times_torch"] == pytest.approx(4 / layer["ms"])
+    assert layer["torch_layout"] == "channels_last"
     assert layer["reference_ms"] > 0 and threads["reference_ms"] is None
     assert threads["threads"] == 1 and threads["torch_ms"] == 8 and threads["torch_thread_speedup"] == 2
     assert results["summary"]["layers_times_torch"] == pytest.approx(layer["times_torch"])
@@ -250,17 +277,23 @@ def test_json_schema(tiny, two_threads, capsys):
 
 def test_turns_alternate(tiny, two_threads, monkeypatch):
     order = []
-    monkeypatch.setattr(measure, "timed", lambda run, calls=3: order.append(("ours", md.kernels.active().__name__.rsplit(".")[-1], calls)) or [1.0])
-    monkeypatch.setattr(tiny, "timed", lambda spec, threads: order.append(("PyTorch",)) or ([2.0], "contiguous"), raising=False)
+    monkeypatch.setattr(measure, "timed",
+                        lambda run, calls=3: order.append(("ours", md.kernels.active().__name__.rsplit(".")[-1], calls))
+                        or [1.0])
+    monkeypatch.setattr(tiny, "timed", lambda spec, threads: order.append(("PyTorch",)) or ([2.0], "contiguous"),
+                        raising=False)
     row = bench.bench(["layers"], 3)["rows"][0]
-    assert order == [("ours", "fast", 3), ("PyTorch",), ("ours", "reference", 1)] + [("ours", "fast", 3), ("PyTorch",)] * 2
+    turn = [("ours", "fast", 3), ("PyTorch",)]
+    assert order == turn + [("ours", "reference", 1)] + turn * 2
     assert row["times_torch"] == 2
 
 
 def test_one_thread_is_measured_beside_all_on_both_sides(tiny, two_threads, monkeypatch):
     order = []
-    monkeypatch.setattr(measure, "timed", lambda run, calls=3: order.append(("ours", parallel.num_threads())) or [6.0 / parallel.num_threads()])
-    monkeypatch.setattr(tiny, "timed", lambda spec, threads: order.append(("PyTorch", threads)) or ([4.0], "contiguous"), raising=False)
+    monkeypatch.setattr(measure, "timed", lambda run, calls=3: order.append(("ours", parallel.num_threads()))
+                        or [6.0 / parallel.num_threads()])
+    monkeypatch.setattr(tiny, "timed", lambda spec, threads: order.append(("PyTorch", threads))
+                        or ([4.0], "contiguous"), raising=False)
     row = bench.bench(["threads"], 2)["rows"][0]
     assert order == [("ours", 1), ("PyTorch", 1), ("ours", 2), ("PyTorch", 2)] * 2
     assert row["ms"] == 6 and row["thread_speedup"] == 2 and row["torch_thread_speedup"] == 1
@@ -269,7 +302,8 @@ def test_one_thread_is_measured_beside_all_on_both_sides(tiny, two_threads, monk
 def test_turns_end_when_the_time_is_up(tiny, two_threads, monkeypatch):
     monkeypatch.setattr(measure, "SECONDS", 0)
     assert bench.bench(["layers"], with_torch=False)["rows"][0]["calls"] == measure.CALLS
-    assert bench.bench(["layers"], 3, with_torch=False)["rows"][0]["calls"] == 3 * measure.CALLS       # what was asked for is done
+    # What was asked for is done.
+    assert bench.bench(["layers"], 3, with_torch=False)["rows"][0]["calls"] == 3 * measure.CALLS
 
 
 @pytest.mark.parametrize("rates, warned", [([100, 95, 90], False), ([100, 60, 90], True)])
@@ -283,7 +317,8 @@ def test_a_busy_machine_is_named(tiny, two_threads, monkeypatch, rates, warned):
 
 def test_without_pytorch_the_columns_are_empty(tiny, two_threads, capsys):
     results = bench.bench(["layers", "batches"], 1, with_torch=False)
-    assert results["machine"]["torch"] is None and results["rows"][0]["torch_ms"] is None and results["rows"][0]["times_torch"] is None
+    assert results["machine"]["torch"] is None and results["rows"][0]["torch_ms"] is None
+    assert results["rows"][0]["times_torch"] is None
     tiny.version = None         # started, but it has no torch
     assert bench.bench(["layers"], 1)["rows"][0]["torch_ms"] is None
     assert cli.main(["bench", "--no-torch", "--repeats", "1", "--only", "layers"]) == 0
@@ -323,13 +358,15 @@ def test_a_pytorch_process_that_dies_is_one_line(tiny, two_threads, monkeypatch,
 
 
 def test_the_measured_cases_give_the_values_pytorch_gives(monkeypatch):
-    """A comparison of speed means something only between equal results: the layer's forward and gradients, from the same numbers."""
+    """A comparison of speed means something only between equal results:
+    the layer's forward and gradients, from the same numbers.
+    """
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
     for op in ("conv2d", "conv_transpose2d"):
         spec = {**TINY, "op": op}
         ours, theirs = cases.build(spec), torch_side._build(torch, spec, torch.channels_last)
-        mine, other = (dict(zip(run.__code__.co_freevars, (cell.cell_contents for cell in run.__closure__))) for run in (ours, theirs))
+        mine, other = (inspect.getclosurevars(run).nonlocals for run in (ours, theirs))
         for name in ("x", "weight"):
             data = rng.random(mine[name].shape).astype(np.float32)
             mine[name].data = data
@@ -346,10 +383,11 @@ def test_both_sides_train_the_same_networks():
     torch = pytest.importorskip("torch")
     from minideconv.gan import Discriminator, Generator
     rng = np.random.default_rng(0)
-    pairs = [((Generator((28, 28, 1), rng=rng), Discriminator((28, 28, 1), rng=rng)), torch_side._reference_networks(torch.nn)),
+    pairs = [((Generator((28, 28, 1), rng=rng), Discriminator((28, 28, 1), rng=rng)),
+              torch_side._reference_networks(torch.nn)),
              (cases.pair_networks(rng), torch_side._pair_networks(torch.nn))]
     for ours, theirs in pairs:
-        for mine, other in zip(ours, theirs):
+        for mine, other in zip(ours, theirs, strict=True):
             assert sum(p.size for p in mine.parameters()) == sum(p.numel() for p in other.parameters())
 
 

@@ -1,4 +1,6 @@
-"""The translator by value: PyTorch where it is installed, TensorFlow's and ONNX's rules as loops written here from their documentation."""
+"""The translator by value: PyTorch where it is installed,
+TensorFlow's and ONNX's rules as loops written here from their documentation.
+"""
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -22,7 +24,8 @@ def integers(*shape):
 
 def arrays(layer):
     """An input and a kernel for a layer, in this project's order."""
-    return integers(2, *layer.size, OUTPUTS if layer.transposed else CHANNELS), integers(*layer.kernel, CHANNELS, OUTPUTS)
+    source = OUTPUTS if layer.transposed else CHANNELS
+    return integers(2, *layer.size, source), integers(*layer.kernel, CHANNELS, OUTPUTS)
 
 
 def ours(layer, x, w):
@@ -30,7 +33,9 @@ def ours(layer, x, w):
 
 
 def gather(x, w, stride, dilation, before, out):
-    """Convolution by its definition: `out` windows, the first one starting `before` pixels outside."""
+    """Convolution by its definition: `out` windows,
+    the first one starting `before` pixels outside.
+    """
     y = np.zeros((len(x), *out, w.shape[3]))
     for i, j, u, v in np.ndindex(*out, *w.shape[:2]):
         row, column = i * stride[0] + u * dilation[0] - before[0], j * stride[1] + v * dilation[1] - before[1]
@@ -40,7 +45,7 @@ def gather(x, w, stride, dilation, before, out):
 
 
 def scatter(y, w, stride, dilation, before, out):
-    """Transposed convolution by its definition: stamps, of which the pixels inside `out` are kept."""
+    """Transposed convolution by its definition: stamps, cut to the pixels inside `out`."""
     x = np.zeros((len(y), *out, w.shape[2]))
     for i, j, u, v in np.ndindex(*y.shape[1:3], *w.shape[:2]):
         row, column = i * stride[0] + u * dilation[0] - before[0], j * stride[1] + v * dilation[1] - before[1]
@@ -50,7 +55,9 @@ def scatter(y, w, stride, dilation, before, out):
 
 
 def tensorflow_same(size, kernel, stride, dilation):
-    """TensorFlow's documentation of "SAME": padding before, the smaller half of what ceil(size / stride) windows need."""
+    """TensorFlow's documentation of "SAME": padding before,
+    the smaller half of what ceil(size / stride) windows need.
+    """
     reach = (kernel - 1) * dilation + 1
     needed = max(reach - stride, 0) if size % stride == 0 else max(reach - size % stride, 0)
     return needed // 2
@@ -59,9 +66,11 @@ def tensorflow_same(size, kernel, stride, dilation):
 def legal(size, kernel, stride, padding, dilation, extra, transposed):
     """Whether such a layer exists at all."""
     if transposed:
-        image = [(n - 1) * s + d * (k - 1) + 1 - sum(p) + a for n, k, s, p, d, a in zip(size, kernel, stride, padding, dilation, extra)]
-        return min(image) >= 1 and all(a < max(s, d) for a, s, d in zip(extra, stride, dilation))
-    return extra == (0, 0) and all(n + sum(p) >= d * (k - 1) + 1 for n, k, p, d in zip(size, kernel, padding, dilation))
+        image = [(n - 1) * s + d * (k - 1) + 1 - sum(p) + a
+                 for n, k, s, p, d, a in zip(size, kernel, stride, padding, dilation, extra, strict=True)]
+        return min(image) >= 1 and all(a < max(s, d) for a, s, d in zip(extra, stride, dilation, strict=True))
+    return extra == (0, 0) and all(n + sum(p) >= d * (k - 1) + 1
+                                   for n, k, p, d in zip(size, kernel, padding, dilation, strict=True))
 
 
 def run_torch(call, transposed, x, w):
@@ -87,16 +96,19 @@ def test_pytorch_computes_every_layer_that_we_hand_it(transposed, size, kernel, 
 def test_pytorch_needs_no_slice_for_its_own_layers():
     layer = conventions.from_pytorch((7, 5), 4, 2, (1, 2), (0, 1), transposed=True)
     call = conventions.to_pytorch(layer)
-    assert call.arguments == {"stride": (2, 2), "dilation": (1, 1), "padding": (1, 2), "output_padding": (0, 1)} and call.crop == ()
-    less_after = conventions.from_numbers(7, 4, 2, ((2, 1), (2, 1)), 0, transposed=True)        # one row less cropped at the end: output_padding
-    assert conventions.to_pytorch(less_after).arguments["output_padding"] == (1, 1) and conventions.to_pytorch(less_after).crop == ()
+    assert call.arguments == {"stride": (2, 2), "dilation": (1, 1), "padding": (1, 2), "output_padding": (0, 1)}
+    assert call.crop == ()
+    # One row less cropped at the end: output_padding.
+    less_after = conventions.from_numbers(7, 4, 2, ((2, 1), (2, 1)), 0, transposed=True)
+    assert conventions.to_pytorch(less_after).arguments["output_padding"] == (1, 1)
+    assert conventions.to_pytorch(less_after).crop == ()
 
 
 @given(transposed=st.booleans(), size=inputs, kernel=pairs, stride=short, padding=short, dilation=short, extra=extras)
 def test_layers_read_from_pytorch_have_its_values(transposed, size, kernel, stride, padding, dilation, extra):
     torch = pytest.importorskip("torch")
     extra = extra if transposed else (0, 0)
-    assume(legal(size, kernel, stride, tuple(zip(padding, padding)), dilation, extra, transposed))
+    assume(legal(size, kernel, stride, tuple(zip(padding, padding, strict=True)), dilation, extra, transposed))
     layer = conventions.from_pytorch(size, kernel, stride, padding, extra, dilation, transposed)
     kind = torch.nn.ConvTranspose2d if transposed else torch.nn.Conv2d
     settings = {"output_padding": extra} if transposed else {}
@@ -116,15 +128,18 @@ def test_pytorch_same_is_ours(size, kernel, dilation):
     torch = pytest.importorskip("torch")
     layer = conventions.from_pytorch(size, kernel, 1, "same", dilation=dilation)
     x, w = arrays(layer)
-    theirs = torch.nn.functional.conv2d(torch.from_numpy(conventions.image_to("PyTorch", x)), torch.from_numpy(conventions.weight_to("PyTorch", w)),
+    theirs = torch.nn.functional.conv2d(torch.from_numpy(conventions.image_to("PyTorch", x)),
+                                        torch.from_numpy(conventions.weight_to("PyTorch", w)),
                                         padding="same", dilation=dilation)
     assert np.array_equal(ours(layer, x, w), conventions.image_from("PyTorch", theirs.numpy()))
 
 
 def keras_transposed(y, w, strides, padding, output_padding, dilation):
-    """Conv2DTranspose as Keras documents its sizes and TensorFlow its values: the gradient of a convolution of an image of that size."""
+    """Conv2DTranspose as Keras documents its sizes and TensorFlow its values:
+    the gradient of a convolution of an image of that size.
+    """
     out, before = [], []
-    for n, k, s, d, a in zip(y.shape[1:3], w.shape[:2], strides, dilation, output_padding):
+    for n, k, s, d, a in zip(y.shape[1:3], w.shape[:2], strides, dilation, output_padding, strict=True):
         reach = k + (k - 1) * (d - 1)
         if a is None:
             out.append(n * s + max(reach - s, 0) if padding == "valid" else n * s)
@@ -141,22 +156,27 @@ def test_keras_convolution(size, kernel, stride, dilation, same):
     layer = conventions.from_keras(size, kernel, stride, "same" if same else "valid", None, dilation)
     x, w = arrays(layer)
     if same:
-        before, out = [tensorflow_same(*axis) for axis in zip(size, kernel, stride, dilation)], [-(-n // s) for n, s in zip(size, stride)]
+        before = [tensorflow_same(*axis) for axis in zip(size, kernel, stride, dilation, strict=True)]
+        out = [-(-n // s) for n, s in zip(size, stride, strict=True)]
     else:
-        before, out = (0, 0), [-(-(n - (k - 1) * d) // s) for n, k, s, d in zip(size, kernel, stride, dilation)]        # ceil((n - reach + 1) / s)
-    assert np.array_equal(ours(layer, x, conventions.weight_from("Keras", w)), gather(x, w, stride, dilation, before, out))
+        before = (0, 0)
+        out = [-(-(n - (k - 1) * d) // s)                   # ceil((n - reach + 1) / s)
+               for n, k, s, d in zip(size, kernel, stride, dilation, strict=True)]
+    assert np.array_equal(ours(layer, x, conventions.weight_from("Keras", w)),
+                          gather(x, w, stride, dilation, before, out))
 
 
 @given(size=inputs, kernel=pairs, stride=short, same=st.booleans(), extra=st.one_of(st.none(), extras))
 def test_keras_transposed_convolution(size, kernel, stride, same, extra):
-    assume(extra is None or all(a < s for a, s in zip(extra, stride)))
+    assume(extra is None or all(a < s for a, s in zip(extra, stride, strict=True)))
     try:
         layer = conventions.from_keras(size, kernel, stride, "same" if same else "valid", extra, transposed=True)
     except ValueError as error:
         assert same and extra is not None and "TensorFlow refuses" in str(error)
         return
     y, w = arrays(layer)
-    assert np.array_equal(ours(layer, y, w), keras_transposed(y, w, stride, "same" if same else "valid", extra or (None, None), (1, 1)))
+    assert np.array_equal(ours(layer, y, w),
+                          keras_transposed(y, w, stride, "same" if same else "valid", extra or (None, None), (1, 1)))
 
 
 @given(transposed=st.booleans(), size=inputs, kernel=pairs, stride=short, padding=pads, extra=extras)
@@ -174,16 +194,19 @@ def test_keras_computes_every_layer_that_we_hand_it(transposed, size, kernel, st
     else:
         padded = np.pad(x, ((0, 0), *call.pad, (0, 0)))
         if call.arguments["padding"] == "same":
-            before = [tensorflow_same(n, k, s, 1) for n, k, s in zip(padded.shape[1:3], kernel, stride)]
-            out = [-(-n // s) for n, s in zip(padded.shape[1:3], stride)]
+            before = [tensorflow_same(n, k, s, 1) for n, k, s in zip(padded.shape[1:3], kernel, stride, strict=True)]
+            out = [-(-n // s) for n, s in zip(padded.shape[1:3], stride, strict=True)]
         else:
-            before, out = (0, 0), [-(-(n - k + 1) // s) for n, k, s in zip(padded.shape[1:3], kernel, stride)]
+            before = (0, 0)
+            out = [-(-(n - k + 1) // s) for n, k, s in zip(padded.shape[1:3], kernel, stride, strict=True)]
         theirs = gather(padded, w, stride, (1, 1), before, out)
     assert np.array_equal(theirs, ours(layer, x, w))
 
 
 def onnx(x, w, transposed, strides, pads, auto_pad, output_padding, dilations):
-    """ONNX Conv and ConvTranspose by their specification, on (N, C, H, W) and (M, C, kH, kW) or, transposed, (C, M, kH, kW)."""
+    """ONNX Conv and ConvTranspose by their specification, on (N, C, H, W) and (M, C, kH, kW) or,
+    transposed, (C, M, kH, kW).
+    """
     begins, ends, out = [], [], []
     for axis in range(2):
         n, k, s, d, a = x.shape[2 + axis], w.shape[2 + axis], strides[axis], dilations[axis], output_padding[axis]
@@ -194,7 +217,9 @@ def onnx(x, w, transposed, strides, pads, auto_pad, output_padding, dilations):
                 total = s * (n - 1) + a + reach - n * s
             else:                               # so that output = ceil(input / stride)
                 total = max((int(np.ceil(n / s)) - 1) * s + reach - n, 0)
-            begin, end = (total // 2, total - total // 2) if auto_pad == "SAME_UPPER" else (total - total // 2, total // 2)
+            begin, end = total // 2, total - total // 2
+            if auto_pad == "SAME_LOWER":
+                begin, end = end, begin
         begins.append(begin)
         ends.append(end)
         out.append(s * (n - 1) + a + reach - begin - end if transposed else (n + begin + end - reach) // s + 1)
@@ -207,21 +232,23 @@ def onnx(x, w, transposed, strides, pads, auto_pad, output_padding, dilations):
 def test_onnx_both_ways(transposed, size, kernel, stride, padding, dilation, extra, auto_pad):
     extra = extra if transposed else (0, 0)
     pads_onnx = (padding[0][0], padding[1][0], padding[0][1], padding[1][1])
-    assume(all(a < max(s, d) for a, s, d in zip(extra, stride, dilation)))
+    assume(all(a < max(s, d) for a, s, d in zip(extra, stride, dilation, strict=True)))
     named = padding if auto_pad == "NOTSET" else ((0, 0), (0, 0))
     assume(auto_pad.startswith("SAME") or legal(size, kernel, stride, named, dilation, extra, transposed))
     try:
         layer = conventions.from_onnx(size, kernel, stride, pads_onnx, auto_pad, extra, dilation, transposed)
     except ValueError as error:
         assert transposed and auto_pad.startswith("SAME") and "negative pads" in str(error)
-        assert any(s * (n - 1) + a + (k - 1) * d + 1 < n * s for n, k, s, d, a in zip(size, kernel, stride, dilation, extra))
+        assert any(s * (n - 1) + a + (k - 1) * d + 1 < n * s
+                   for n, k, s, d, a in zip(size, kernel, stride, dilation, extra, strict=True))
         return
     x, w = arrays(layer)
-    theirs = onnx(conventions.image_to("ONNX", x), conventions.weight_to("ONNX", w), transposed, stride, pads_onnx, auto_pad, extra, dilation)
+    theirs = onnx(conventions.image_to("ONNX", x), conventions.weight_to("ONNX", w), transposed, stride, pads_onnx,
+                  auto_pad, extra, dilation)
     assert np.array_equal(ours(layer, x, w), conventions.image_from("ONNX", theirs))
     written = conventions.to_onnx(layer)
-    again = onnx(conventions.image_to("ONNX", x), conventions.weight_to("ONNX", w), transposed, written["strides"], written["pads"], "NOTSET",
-                 written.get("output_padding", (0, 0)), written["dilations"])
+    again = onnx(conventions.image_to("ONNX", x), conventions.weight_to("ONNX", w), transposed, written["strides"],
+                 written["pads"], "NOTSET", written.get("output_padding", (0, 0)), written["dilations"])
     assert np.array_equal(theirs, again)
 
 
@@ -275,7 +302,8 @@ def test_command_line(tmp_path, capsys):
     import argparse
     parser = argparse.ArgumentParser()
     translate.register(parser.add_subparsers())
-    args = parser.parse_args(f"translate --transposed --size 7 --kernel 4 --stride 2 --padding same --out {tmp_path}/words.png".split())
+    line = f"translate --transposed --size 7 --kernel 4 --stride 2 --padding same --out {tmp_path}/words.png"
+    args = parser.parse_args(line.split())
     args.run(args)
     printed = capsys.readouterr().out
     assert "padding=((1, 1), (1, 1))" in printed and "pads=[1, 1, 1, 1]" in printed

@@ -1,4 +1,6 @@
-"""Gradient heat maps: right gradients come out right, and each fault shows as the pattern that its description says."""
+"""Gradient heat maps: right gradients come out right,
+and each fault shows as the pattern that its description says.
+"""
 import numpy as np
 import pytest
 
@@ -67,7 +69,8 @@ def test_tiles_keep_the_pixels_of_a_plane_together():
 def test_the_picture_marks_what_is_wrong(tmp_path):
     text, fn = heatmap.FAULTS["flipped"]
     picture = heatmap.draw_heatmap({"right": heatmap._right, text: fn}, heatmap.example_inputs(), ("y", "w"))
-    verdicts = [axes.get_xlabel() for axes in picture.axes if axes.get_xlabel() not in ("from the tape", "central differences", "")]
+    labels = [axes.get_xlabel() for axes in picture.axes]
+    verdicts = [label for label in labels if label not in ("from the tape", "central differences", "")]
     assert verdicts == ["right everywhere"] * 3 + ["x wrong: 32 of 36"]
     assert max(len(axes.lines[-2].get_xdata()) for axes in picture.axes if len(axes.lines) >= 2) == 32
     assert figure.save(picture, tmp_path / "check.png").stat().st_size > 1000

@@ -1,4 +1,6 @@
-"""The convolution as a matrix: built entry by entry, it must be the one that unit images reveal, and the engine must agree with it."""
+"""The convolution as a matrix: built entry by entry, it must be the one that unit images reveal,
+and the engine must agree with it.
+"""
 import numpy as np
 import pytest
 
@@ -89,6 +91,7 @@ def test_command_line(tmp_path):
     import argparse
     parser = argparse.ArgumentParser()
     matrix.register(parser.add_subparsers())
-    args = parser.parse_args(f"matrix --size 4 5 --kernel 2 3 --stride 2 --padding same --out {tmp_path}/matrix.png".split())
+    line = f"matrix --size 4 5 --kernel 2 3 --stride 2 --padding same --out {tmp_path}/matrix.png"
+    args = parser.parse_args(line.split())
     args.run(args)
     assert (tmp_path / "matrix.png").stat().st_size > 1000

@@ -1,4 +1,6 @@
-"""The step-through pictures: their records agree with a definition written here, and every kind of file is written."""
+"""The step-through pictures: their records agree with a definition written here,
+and every kind of file is written.
+"""
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,17 +19,18 @@ def integers(*shape):
 def gather(x, w, stride, pads, dilation):
     """conv2d of one channel from a padded image, independent of the engine."""
     padded = np.pad(x, pads)
-    reach = [d * (k - 1) + 1 for k, d in zip(w.shape, dilation)]
-    size = [(n - r) // s + 1 for n, r, s in zip(padded.shape, reach, stride)]
-    return np.array([[(padded[i * stride[0]:i * stride[0] + reach[0]:dilation[0], j * stride[1]:j * stride[1] + reach[1]:dilation[1]] * w).sum()
+    reach = [d * (k - 1) + 1 for k, d in zip(w.shape, dilation, strict=True)]
+    size = [(n - r) // s + 1 for n, r, s in zip(padded.shape, reach, stride, strict=True)]
+    return np.array([[(padded[i * stride[0]:i * stride[0] + reach[0]:dilation[0],
+                              j * stride[1]:j * stride[1] + reach[1]:dilation[1]] * w).sum()
                       for j in range(size[1])] for i in range(size[0])])
 
 
 def scatter(y, w, stride, pads, dilation, extra):
     """conv_transpose2d of one channel: stamps on a large canvas, then the crop."""
-    reach = [d * (k - 1) + 1 for k, d in zip(w.shape, dilation)]
-    full = [(n - 1) * s + r for n, s, r in zip(y.shape, stride, reach)]
-    canvas = np.zeros([f + a for f, a in zip(full, extra)])
+    reach = [d * (k - 1) + 1 for k, d in zip(w.shape, dilation, strict=True)]
+    full = [(n - 1) * s + r for n, s, r in zip(y.shape, stride, reach, strict=True)]
+    canvas = np.zeros([f + a for f, a in zip(full, extra, strict=True)])
     for i, j in np.ndindex(y.shape):
         top, left = i * stride[0], j * stride[1]
         canvas[top:top + reach[0]:dilation[0], left:left + reach[1]:dilation[1]] += y[i, j] * w
@@ -42,23 +45,25 @@ pads = st.tuples(st.tuples(st.integers(0, 2), st.integers(0, 2)), st.tuples(st.i
 @given(size=st.tuples(st.integers(3, 7), st.integers(3, 7)), kernel=pairs, stride=pairs, padding=pads, dilation=pairs)
 def test_steps_of_a_convolution_are_the_definition(size, kernel, stride, padding, dilation):
     x, w = integers(*size), integers(*kernel)
-    if any(n + sum(p) < d * (k - 1) + 1 for n, p, d, k in zip(size, padding, dilation, kernel)):
+    if any(n + sum(p) < d * (k - 1) + 1 for n, p, d, k in zip(size, padding, dilation, kernel, strict=True)):
         with pytest.raises(ValueError, match="does not fit"):
             walk.conv(x, w, stride, padding, dilation)
         return
     steps = walk.conv(x, w, stride, padding, dilation)
     assert np.array_equal(steps.result, gather(x, w, stride, padding, dilation))
     assert np.array_equal(steps.steps[-1].result, steps.result)
-    # Reading is the transpose of writing: how often each cell is read is what a stamp of ones leaves there.
+    # Reading is the transpose of writing: how often each cell is read is what a stamp of ones
+    # leaves there.
     ones = scatter(np.ones(steps.result.shape), np.ones(kernel), stride, ((0, 0), (0, 0)), dilation, (0, 0))
     counts = steps.steps[-1].counts
     assert np.array_equal(counts[:ones.shape[0], :ones.shape[1]], ones) and counts.sum() == ones.sum()
 
 
-@given(size=pairs, kernel=pairs, stride=pairs, padding=pads, dilation=pairs, extra=st.tuples(st.integers(0, 2), st.integers(0, 2)))
+@given(size=pairs, kernel=pairs, stride=pairs, padding=pads, dilation=pairs,
+       extra=st.tuples(st.integers(0, 2), st.integers(0, 2)))
 def test_steps_of_a_transposed_convolution_are_the_definition(size, kernel, stride, padding, dilation, extra):
     y, w = integers(*size), integers(*kernel)
-    extra = tuple(min(a, max(s, d) - 1) for a, s, d in zip(extra, stride, dilation))
+    extra = tuple(min(a, max(s, d) - 1) for a, s, d in zip(extra, stride, dilation, strict=True))
     expected = scatter(y, w, stride, padding, dilation, extra)
     if 0 in expected.shape:
         with pytest.raises(ValueError, match="crops the output away"):
@@ -110,7 +115,8 @@ def test_the_words_name_padding_crop_and_output_padding():
 
 @pytest.mark.parametrize("steps", [
     walk.conv(integers(5, 5), integers(3, 3), stride=2, padding=1),
-    walk.conv(integers(30, 20) * 1.234, integers(5, 5), stride=3, padding="same"),                      # shades in place of numbers
+    # Shades in place of numbers.
+    walk.conv(integers(30, 20) * 1.234, integers(5, 5), stride=3, padding="same"),
     walk.conv_transpose(integers(3, 2), integers(2, 4), stride=(3, 2), padding=((0, 1), (2, 0)), output_padding=(2, 1)),
     walk.conv_transpose(integers(2, 2), integers(1, 1), stride=3, padding="same"),
 ], ids=["conv", "large", "transposed", "gaps"])
@@ -124,7 +130,8 @@ def test_strips_are_written_as_png_and_svg(steps, tmp_path):
         assert first.startswith(b"\x89PNG" if name.endswith("png") else b"<?xml")
         figure.save(picture, path)
         assert path.read_bytes() == first                                   # the same bytes each time
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["strip.png", "strip.svg"]         # nothing half-written left over
+    # Nothing half-written left over.
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["strip.png", "strip.svg"]
 
 
 def test_the_legend_names_what_is_there_and_nothing_else():
@@ -151,7 +158,8 @@ def test_long_animations_skip_steps():
     assert step._spread(3, 10) == [0, 1, 2]
 
 
-@pytest.mark.parametrize("name, message", [("strip.jpg", "must end in .png or .svg"), ("strip.gif", "must end in .png or .svg")])
+@pytest.mark.parametrize("name, message",
+                         [("strip.jpg", "must end in .png or .svg"), ("strip.gif", "must end in .png or .svg")])
 def test_a_figure_in_the_wrong_kind_of_file_is_refused(name, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         figure.save(figure.new_figure(1, 1), tmp_path / name)
@@ -181,7 +189,8 @@ def test_drawing_leaves_the_readers_settings_alone():
 
 
 def test_the_palette_survives_greyscale():
-    lightness = sorted(float(figure.rgb(name) @ (0.2126, 0.7152, 0.0722)) for name in ("ink", "dark", "accent", "middle", "light", "paper"))
+    lightness = sorted(float(figure.rgb(name) @ (0.2126, 0.7152, 0.0722))
+                       for name in ("ink", "dark", "accent", "middle", "light", "paper"))
     assert min(np.diff(lightness)) > 0.08
 
 
@@ -193,7 +202,8 @@ def parsed(line):
 
 
 def test_command_line(tmp_path, capsys):
-    args = parsed(f"step --transposed --size 2 3 --kernel 3 --stride 2 --padding 1 0 0 1 --output-padding 1 --out {tmp_path}/steps.png --frames 1")
+    args = parsed("step --transposed --size 2 3 --kernel 3 --stride 2 --padding 1 0 0 1 --output-padding 1 "
+                  f"--out {tmp_path}/steps.png --frames 1")
     args.run(args)
     assert (tmp_path / "steps.png").stat().st_size > 1000
     assert "2x3 features" in capsys.readouterr().out

@@ -1,4 +1,6 @@
-"""The drawn tape: its rules are those of the engine, its boxes are all there, and none covers another."""
+"""The drawn tape: its rules are those of the engine, its boxes are all there,
+and none covers another.
+"""
 import ast
 
 import numpy as np
@@ -9,39 +11,44 @@ from matplotlib.colors import to_hex
 import minideconv as md
 import minideconv.functional as F
 from minideconv import ops
-from minideconv.draw import figure, layering, tape
+from minideconv.draw import boxes, figure, layering, tape
 from minideconv.draw.figure import PALETTE
 from minideconv.tensor import PRIMITIVES
 
 
 def test_every_primitive_has_rules():
-    """One short formula per input, for all operations of the engine; written-out ones name operations that exist."""
+    """One short formula per input, for all operations of the engine;
+    written-out ones name operations that exist.
+    """
     for name in PRIMITIVES:
-        rules = tape.rules(name)
+        rules = boxes.rules(name)
         assert rules, name
         for argument, formula in rules:
             assert argument and formula and "_fit" not in formula and len(formula) < 75, (name, formula)
-    assert set(tape.WRITTEN_OUT) <= set(PRIMITIVES)
+    assert set(boxes.WRITTEN_OUT) <= set(PRIMITIVES)
 
 
 def test_rules_that_are_expressions_are_the_gradients():
     """The formulas read from the source, evaluated as Python, give what the tape gives."""
     rng = np.random.default_rng(0)
     words = {**vars(ops), **vars(F), "np": np}
-    for name in ("add", "subtract", "multiply", "divide", "negative", "exp", "log", "sqrt", "sigmoid", "tanh", "softplus"):
-        arguments = [a for a, _ in tape.rules(name)]
+    for name in "add subtract multiply divide negative exp log sqrt sigmoid tanh softplus".split():
+        arguments = [a for a, _ in boxes.rules(name)]
         values = {a: md.Tensor(rng.uniform(0.5, 2, (2, 3)), requires_grad=True) for a in arguments}
         g = md.Tensor(rng.standard_normal((2, 3)))
         found = md.grad(PRIMITIVES[name](*values.values()), list(values.values()), gradient=g)
-        for (argument, formula), gradient in zip(tape.rules(name), found):
+        for (argument, formula), gradient in zip(boxes.rules(name), found, strict=True):
             assert np.allclose(eval(formula, words, {**values, "g": g}).data, gradient.data), (name, argument)
 
 
 def test_rules_leave_out_shortcuts_and_settings():
-    """Of a rule with a shortcut the formula is shown, and other conditions stay; broadcasting, .array and settings go."""
+    """Of a rule with a shortcut the formula is shown, and other conditions stay;
+    broadcasting, .array and settings go.
+    """
     for source, shown in (("h * (x if recording() else slope)", "g * x"), ("h if wide else -h", "g if wide else -g"),
-                          ("fit(h * b.array, a)", "g * b"), ("conv_transpose(h, w, window=window)", "conv_transpose(g, w)")):
-        assert ast.unparse(tape._Plain("h").visit(ast.parse(source, mode="eval"))) == shown
+                          ("fit(h * b.array, a)", "g * b"),
+                          ("conv_transpose(h, w, window=window)", "conv_transpose(g, w)")):
+        assert ast.unparse(boxes._Plain("h").visit(ast.parse(source, mode="eval"))) == shown
 
 
 def small_loss():
@@ -68,25 +75,31 @@ def test_what_is_not_asked_for_is_drawn_without_rules():
     picture = tape.draw_tape(loss, {"a": a, "b": b, "x": x}, wanted=[b])
     assert "to a: g * b" in texts(picture) and "to b: g * a" not in texts(picture)
     dashed = [line for line in picture.axes[0].lines if line.get_linestyle() == "--"]
-    assert len(dashed) == 5                          # a into both products, x and the constant 2, and the first product, which b is no part of
+    # Those of a into both products, of x, of 2, and of the first product, which b is no part of.
+    assert len(dashed) == 5
 
 
 def test_second_order_operations_have_another_tone():
-    """Of the walk forward only x * x is needed again; all other operations belong to the walk back."""
+    """Of the walk forward only x * x is needed again;
+    all other operations belong to the walk back.
+    """
     x = md.Tensor(np.array([0.5, 1.5]), requires_grad=True)
     value = (x * x * x).sum()
     slope, = md.grad(value, x, create_graph=True)
     result = (slope * slope).sum()
-    operations = [t for t in tape.history(result) if t.node]
-    fills = [to_hex(patch.get_facecolor()) for patch in tape.draw_tape(result, {"x": x}, first=value).axes[0].patches if patch.get_linewidth()]
+    operations = [t for t in boxes.history(result) if t.node]
+    patches = tape.draw_tape(result, {"x": x}, first=value).axes[0].patches
+    fills = [to_hex(patch.get_facecolor()) for patch in patches if patch.get_linewidth()]
     assert fills.count(PALETTE["paper"]) == 1
     assert fills.count(PALETTE["middle"]) == len(operations) - 1
-    assert [to_hex(patch.get_facecolor()) for patch in tape.draw_tape(result).axes[0].patches].count(PALETTE["middle"]) == 0
+    assert PALETTE["middle"] not in {to_hex(patch.get_facecolor()) for patch in tape.draw_tape(result).axes[0].patches}
 
 
 @pytest.mark.parametrize("example", list(tape.EXAMPLES))
 def test_no_box_covers_another(example):
-    """In the pictures of the command line: all boxes apart, all text inside its box, everything inside the picture."""
+    """In the pictures of the command line: all boxes apart, all text inside its box,
+    everything inside the picture.
+    """
     picture = tape.draw_tape(**tape.EXAMPLES[example](2, np.random.default_rng(0)))
     renderer = FigureCanvasAgg(picture).get_renderer()
 
@@ -98,14 +111,16 @@ def test_no_box_covers_another(example):
             assert not (one.x0 < other.x1 and other.x0 < one.x1 and one.y0 < other.y1 and other.y0 < one.y1)
         assert one.x0 >= 0 and one.y0 >= 0 and one.x1 <= picture.bbox.x1 and one.y1 <= picture.bbox.y1
     for text in picture.axes[0].texts:
-        assert not text.get_text() or any(within(text.get_window_extent(renderer), box) for box in boxes), text.get_text()
+        inside = any(within(text.get_window_extent(renderer), box) for box in boxes)
+        assert inside or not text.get_text(), text.get_text()
 
 
 def test_the_reference_step_is_all_there(tmp_path):
     written = texts(tape.draw_tape(**tape._generator_loss(2, np.random.default_rng(0))))
     assert sum(line.startswith("conv_transpose ") for line in written) == 2
     assert sum(line.startswith("conv ") for line in written) == 2
-    assert "to w: conv_kernel(g, y)" in written and "to w: conv_kernel(x, g)" not in written       # D's kernels get no gradient
+    # D's kernels get no gradient.
+    assert "to w: conv_kernel(g, y)" in written and "to w: conv_kernel(x, g)" not in written
     assert figure.save(tape.draw_tape(small_loss()[0]), tmp_path / "tape.svg").stat().st_size > 1000
 
 

@@ -1,4 +1,6 @@
-"""The integer arithmetic of sliding windows, tested by the inequalities that define it and against loops that count."""
+"""The integer arithmetic of sliding windows, tested by the inequalities that
+define it and against loops that count.
+"""
 import math
 
 import numpy as np
@@ -6,8 +8,18 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from minideconv.shapes import (conv_size, conv_window, padding_pairs, pair, same_padding, span, touching_range, transposed_size, transposed_window,
-                               valid_range)
+from minideconv.shapes import (
+    conv_size,
+    conv_window,
+    padding_pairs,
+    pair,
+    same_padding,
+    span,
+    touching_range,
+    transposed_size,
+    transposed_window,
+    valid_range,
+)
 
 size = st.integers(1, 20)
 windows = st.integers(1, 12)
@@ -96,15 +108,16 @@ def test_touching_range_is_what_a_loop_finds(start, length, k, s, before, d, cou
 
 # ---- arguments
 
-@pytest.mark.parametrize("value, expected", [(3, (3, 3)), ((2, 5), (2, 5)), ([2, 5], (2, 5)), (np.int64(4), (4, 4)), ((np.int32(1), 2), (1, 2))])
+@pytest.mark.parametrize("value, expected", [
+    (3, (3, 3)), ((2, 5), (2, 5)), ([2, 5], (2, 5)), (np.int64(4), (4, 4)), ((np.int32(1), 2), (1, 2))])
 def test_pair_reads_one_integer_or_two(value, expected):
     both = pair(value, "stride")
     assert both == expected and all(type(one) is int for one in both)
 
 
 @pytest.mark.parametrize("value, error", [
-    (0, ValueError), ((1, 0), ValueError), (-2, ValueError), ((1, 2, 3), ValueError), ((1,), ValueError), ((), ValueError),
-    (1.0, TypeError), ((1, 2.5), TypeError), (True, TypeError), ("2", TypeError), (None, TypeError)])
+    (0, ValueError), ((1, 0), ValueError), (-2, ValueError), ((1, 2, 3), ValueError), ((1,), ValueError),
+    ((), ValueError), (1.0, TypeError), ((1, 2.5), TypeError), (True, TypeError), ("2", TypeError), (None, TypeError)])
 def test_pair_names_the_argument_and_the_value(value, error):
     with pytest.raises(error, match="stride") as raised:
         pair(value, "stride")
@@ -119,14 +132,15 @@ def test_pair_may_start_at_zero():
 
 @pytest.mark.parametrize("padding, expected", [
     (0, ((0, 0), (0, 0))), (2, ((2, 2), (2, 2))), ((1, 2), ((1, 1), (2, 2))), (((1, 2), (3, 4)), ((1, 2), (3, 4))),
-    ([[1, 2], [3, 4]], ((1, 2), (3, 4))), ((1, (3, 4)), ((1, 1), (3, 4))), ("valid", ((0, 0), (0, 0))), ("same", ((1, 2), (1, 1)))])
+    ([[1, 2], [3, 4]], ((1, 2), (3, 4))), ((1, (3, 4)), ((1, 1), (3, 4))), ("valid", ((0, 0), (0, 0))),
+    ("same", ((1, 2), (1, 1)))])
 def test_padding_in_all_its_spellings(padding, expected):
     assert padding_pairs(padding, (28, 28), (4, 3), (1, 1), (1, 1)) == expected
 
 
 @pytest.mark.parametrize("padding, error", [
-    ("full", ValueError), (-1, ValueError), ((1, -1), ValueError), (((1, -1), (0, 0)), ValueError), ((1, 2, 3), ValueError),
-    (((1, 2, 3), (0, 0)), ValueError), (1.5, TypeError), (None, TypeError)])
+    ("full", ValueError), (-1, ValueError), ((1, -1), ValueError), (((1, -1), (0, 0)), ValueError),
+    ((1, 2, 3), ValueError), (((1, 2, 3), (0, 0)), ValueError), (1.5, TypeError), (None, TypeError)])
 def test_padding_errors_name_it(padding, error):
     with pytest.raises(error, match="padding"):
         padding_pairs(padding, (28, 28), (4, 4), (1, 1), (1, 1))
@@ -136,7 +150,8 @@ def test_padding_errors_name_it(padding, error):
 
 @given(two(size, size), two(kernel, kernel), two(stride, stride), pads, two(dilation, dilation))
 def test_conv_window_holds_every_axis_on_its_own(image, taps, strides, borders, dilations):
-    expected = tuple(conv_size(i, k, s, *p, d) for i, k, s, p, d in zip(image, taps, strides, borders, dilations))
+    expected = tuple(conv_size(i, k, s, *p, d)
+                     for i, k, s, p, d in zip(image, taps, strides, borders, dilations, strict=True))
     assume(min(expected) >= 1)
     window = conv_window(image, taps, strides, borders, dilations, groups=2)
     assert window == (taps, strides, (borders[0][0], borders[1][0]), dilations, image, expected, 2)
@@ -144,7 +159,8 @@ def test_conv_window_holds_every_axis_on_its_own(image, taps, strides, borders, 
 
 @given(two(windows, windows), two(kernel, kernel), two(stride, stride), pads, two(dilation, dilation), st.data())
 def test_transposed_window_is_the_window_of_the_convolution_back(features, taps, strides, borders, dilations, data):
-    least = tuple(transposed_size(f, k, s, *p, d) for f, k, s, p, d in zip(features, taps, strides, borders, dilations))
+    least = tuple(transposed_size(f, k, s, *p, d)
+                  for f, k, s, p, d in zip(features, taps, strides, borders, dilations, strict=True))
     extra = tuple(data.draw(st.integers(0, s - 1)) for s in strides)
     image = least[0] + extra[0], least[1] + extra[1]
     assume(min(image) >= 1)
@@ -152,14 +168,15 @@ def test_transposed_window_is_the_window_of_the_convolution_back(features, taps,
     assert window.image == image
     assert window == conv_window(image, taps, strides, borders, dilations)
     assert window == transposed_window(features, taps, strides, borders, 0, dilations, output_size=image)
-    assert window == transposed_window(features, taps, strides, borders, extra, dilations, output_size=image)     # both, and they agree
+    # Both, and they agree.
+    assert window == transposed_window(features, taps, strides, borders, extra, dilations, output_size=image)
 
 
 @given(two(windows, windows), two(kernel, kernel), two(stride, stride), two(dilation, dilation))
 def test_transposed_same_multiplies_the_size_by_the_stride(features, taps, strides, dilations):
     window = transposed_window(features, taps, strides, "same", 0, dilations)
     assert window.image == (features[0] * strides[0], features[1] * strides[1]) and window.features == features
-    totals = [max(span(k, d) - s, 0) for k, s, d in zip(taps, strides, dilations)]
+    totals = [max(span(k, d) - s, 0) for k, s, d in zip(taps, strides, dilations, strict=True)]
     assert window.padding == tuple(total // 2 for total in totals)      # the crop; the odd pixel after
 
 
@@ -186,14 +203,17 @@ def test_conv_window_errors(arguments, words):
 
 
 @pytest.mark.parametrize("keywords, words", [
-    (dict(output_padding=2), r"below max\(stride, dilation\) = 2; got 2 on axis H \(legal output sizes there: 9 to 10\)"),
+    (dict(output_padding=2),
+     r"below max\(stride, dilation\) = 2; got 2 on axis H \(legal output sizes there: 9 to 10\)"),
     (dict(output_padding=(0, 2)), "got 2 on axis W"),
     (dict(output_padding=-1), "output_padding must be at least 0"),
     (dict(output_size=(9, 11)), "got 2 on axis W"),
     (dict(output_size=(8, 9)), "got -1 on axis H"),
-    (dict(output_size=(10, 10), output_padding=(0, 1)), r"asks for output_padding \(1, 1\), but output_padding is \(0, 1\)"),
+    (dict(output_size=(10, 10), output_padding=(0, 1)),
+     r"asks for output_padding \(1, 1\), but output_padding is \(0, 1\)"),
     (dict(padding=5), "crops the output away"),
     (dict(padding="full"), "padding must be")])
 def test_transposed_window_errors(keywords, words):
     with pytest.raises(ValueError, match=words):
-        transposed_window(**{**dict(features=(4, 4), kernel=(3, 3), stride=2, padding=0, output_padding=0, dilation=1), **keywords})
+        transposed_window(**{**dict(features=(4, 4), kernel=(3, 3), stride=2, padding=0, output_padding=0, dilation=1),
+                             **keywords})

@@ -1,4 +1,6 @@
-"""The solver of sizes against the engine itself: what it lists works, what it leaves out does not."""
+"""The solver of sizes against the engine itself:
+what it lists works, what it leaves out does not.
+"""
 import itertools
 
 import numpy as np
@@ -21,14 +23,17 @@ def shape_of(transposed, given, kernel, stride, pads, extra, dilation):
 
 
 @pytest.mark.parametrize("wanted, given, transposed",
-                         [(28, 7, None), (13, 7, True), (7, 13, None), (5, 5, True), (5, 5, False), (3, 5, True), (9, 4, None)])
+                         [(28, 7, None), (13, 7, True), (7, 13, None), (5, 5, True), (5, 5, False), (3, 5, True),
+                          (9, 4, None)])
 def test_the_list_is_complete_and_legal(wanted, given, transposed):
-    layers = sizes.solve(wanted, given, transposed, max_kernel=4, max_stride=4, max_padding=2, asymmetric=True, max_dilation=2)
+    layers = sizes.solve(wanted, given, transposed, max_kernel=4, max_stride=4, max_padding=2, asymmetric=True,
+                         max_dilation=2)
     listed = {(a.kernel, a.stride, (a.before, a.after), a.output_padding, a.dilation) for a in layers}
     assert len(listed) == len(layers)
     transposed = wanted >= given if transposed is None else transposed
     works = set()
-    for kernel, stride, before, after, extra, dilation in itertools.product(range(1, 5), range(1, 5), range(3), range(3), range(4), (1, 2)):
+    for kernel, stride, before, after, extra, dilation in itertools.product(range(1, 5), range(1, 5), range(3),
+                                                                            range(3), range(4), (1, 2)):
         within = max(before, after) < dilation * (kernel - 1) + 1 and (kernel > 1 or dilation == 1)
         if within and shape_of(transposed, given, kernel, stride, (before, after), extra, dilation) == wanted:
             works.add((kernel, stride, (before, after), extra, dilation))
@@ -53,7 +58,8 @@ def test_28_from_14_puts_the_gan_layer_where_it_is_found():
 @pytest.mark.parametrize("dilation", [1, 2, 3])
 def test_overlap_is_what_stamps_of_ones_leave(dilation):
     for kernel, stride in itertools.product(range(1, 8), range(1, 5)):
-        stamps = F.conv_transpose2d(np.ones((1, 40, 1, 1)), np.ones((kernel, 1, 1, 1)), stride=(stride, 1), dilation=(dilation, 1)).data.ravel()
+        stamps = F.conv_transpose2d(np.ones((1, 40, 1, 1)), np.ones((kernel, 1, 1, 1)), stride=(stride, 1),
+                                    dilation=(dilation, 1)).data.ravel()
         inside = stamps[dilation * kernel:][:4 * stride] if kernel > 1 else stamps[:4 * stride]
         assert sizes.overlap(kernel, stride, dilation) == (inside.min(), inside.max())
         if dilation == 1:
@@ -62,16 +68,17 @@ def test_overlap_is_what_stamps_of_ones_leave(dilation):
 
 def test_the_class_of_sizes_is_what_convolves_alike():
     for layer in sizes.solve(13, 7, asymmetric=True, max_dilation=2) + sizes.solve(7, 13, asymmetric=True):
-        def features(size):
-            return shape_of(False, size, layer.kernel, layer.stride, (layer.before, layer.after), 0, layer.dilation)
-        assert [n for n in range(1, 40) if features(n) == 7] == list(range(layer.smallest, layer.largest + 1))
+        numbers = (layer.kernel, layer.stride, (layer.before, layer.after), 0, layer.dilation)
+        alike = [size for size in range(1, 40) if shape_of(False, size, *numbers) == 7]
+        assert alike == list(range(layer.smallest, layer.largest + 1))
 
 
 def test_the_words_explain_the_first_layer():
     words = sizes.explain(next(a for a in sizes.solve(28, 14) if (a.kernel, a.stride, a.before) == (3, 2, 1)), 28, 14)
     assert "cover (14 - 1) * 2 + 3 = 29 pixels" in words
     assert "Images of 27 to 28 pixels all convolve to 14 features" in words
-    assert "Uneven, since 3 is not divisible by 2: 1 taps on some pixels and 2 on others, in two dimensions 1 to 4" in words
+    uneven = "Uneven, since 3 is not divisible by 2: 1 taps on some pixels and 2 on others, in two dimensions 1 to 4"
+    assert uneven in words
     dilated = next(a for a in sizes.solve(9, 9, max_kernel=2, max_stride=1, max_dilation=3) if a.output_padding == 1)
     assert "leaves the class" in sizes.explain(dilated, 9, 9)
 
@@ -83,7 +90,8 @@ def test_text_and_chart_show_the_same_layers(tmp_path):
     assert sum("UNEVEN" in line for line in lines) == sum(not a.even for a in layers) > 0
     picture = sizes.chart(28, 7, layers)
     shown = [text.get_text() for text in picture.axes[0].texts]
-    assert shown.count("even") == sum(a.even for a in layers) and shown.count("UNEVEN") == sum(not a.even for a in layers)
+    assert shown.count("even") == sum(a.even for a in layers)
+    assert shown.count("UNEVEN") == sum(not a.even for a in layers)
     for name in ("sizes.png", "sizes.svg"):
         assert figure.save(picture, tmp_path / name).stat().st_size > 1000
 
@@ -95,8 +103,10 @@ def test_nothing_found_says_what_to_allow():
 
 
 @pytest.mark.parametrize("settings, error, message", [
-    ({"wanted": 0}, ValueError, "wanted must be at least 1; got 0"), ({"given": -3}, ValueError, "given must be at least 1; got -3"),
-    ({"wanted": 2.5}, TypeError, "wanted must be an integer; got 2.5"), ({"max_stride": 0}, ValueError, "max_stride must be at least 1"),
+    ({"wanted": 0}, ValueError, "wanted must be at least 1; got 0"),
+    ({"given": -3}, ValueError, "given must be at least 1; got -3"),
+    ({"wanted": 2.5}, TypeError, "wanted must be an integer; got 2.5"),
+    ({"max_stride": 0}, ValueError, "max_stride must be at least 1"),
 ])
 def test_wrong_arguments_are_named(settings, error, message):
     with pytest.raises(error, match=message):

@@ -21,9 +21,10 @@ ORDER = """
     init.py  storage.py  nn.py  optim.py  gradcheck.py  profile.py
     data/strokes.py  data/__init__.py  data/mnist.py  data/pictures.py
     __init__.py
+    draw/__init__.py  draw/figure.py
     gan/losses.py  gan/models.py  gan/trainer.py  gan/__init__.py  gan/pictures.py  gan/run.py
-    draw/__init__.py  draw/figure.py  draw/layering.py  draw/walk.py  draw/conventions.py  draw/heatmap.py  draw/step.py  draw/matrix.py
-    draw/overlap.py  draw/sizes.py  draw/tape.py  draw/translate.py  draw/command.py
+    draw/layering.py  draw/walk.py  draw/conventions.py  draw/heatmap.py  draw/arguments.py  draw/step.py  draw/matrix.py
+    draw/stacks.py  draw/overlap.py  draw/sizes.py  draw/boxes.py  draw/tape.py  draw/translate.py  draw/command.py
     bench/cases.py  bench/report.py  bench/torch_side.py  bench/measure.py  bench/__init__.py
     cli.py  __main__.py
 """.split()

@@ -1,4 +1,6 @@
-"""The lessons: each runs in its short setting (`pytest -m tutorials`), and each keeps to the form that readers count on."""
+"""The lessons: each runs in its short setting (`pytest -m tutorials`),
+and each keeps to the form that readers count on.
+"""
 import ast
 import os
 import re
@@ -21,7 +23,10 @@ each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.s
 
 
 def cells(text):
-    """The cells of a percent script; first_line counts from 1. What stands above the first cell is not one."""
+    """The cells of a percent script; first_line counts from 1.
+
+    What stands above the first cell is not one.
+    """
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         if line.startswith("# %%"):
@@ -79,14 +84,16 @@ def test_claims_are_asserted(lesson):
 @each_lesson
 def test_says_at_the_top_how_long_it_takes(lesson):
     opening = prose(read(lesson)[0])
-    assert re.search(r"\b(\d+|an?|one|two|three|four|five|six|half a|under a) (seconds?|minutes?)\b", opening) and "2 cores" in opening, opening
+    numbers = r"\d+|an?|one|two|three|four|five|six|half a|under a"
+    assert re.search(rf"\b({numbers}) (seconds?|minutes?)\b", opening) and "2 cores" in opening, opening
     assert "MINIDECONV_SHORT" in opening
 
 
 @each_lesson
 def test_asks_a_question_and_checks_the_answer(lesson):
     found = read(lesson)
-    asked = [place for place, cell in enumerate(found) if cell.markdown and re.search(r"\b[Qq]uestion\b.*\?", prose(cell))]
+    asked = [place for place, cell in enumerate(found)
+             if cell.markdown and re.search(r"\b[Qq]uestion\b.*\?", prose(cell))]
     assert asked, "no cell asks the reader a question"
     after = "\n".join(line for cell in found[asked[0]:] if not cell.markdown for line in cell.lines)
     assert any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(after))), "the answer is not checked"
@@ -100,7 +107,8 @@ def test_cites_its_sources(lesson):
 
 @each_lesson
 def test_names_no_path_of_one_machine(lesson):
-    found = re.findall(r"(?<![\w.])/(?:tmp|home|root|work|usr|mnt|var|opt|Users)/\S*|\b[A-Z]:\\\\?\w+|~/\S*|\.\./\S*", lesson.read_text(encoding="utf-8"))
+    roots = r"(?<![\w.])/(?:tmp|home|root|work|usr|mnt|var|opt|Users)/\S*"
+    found = re.findall(rf"{roots}|\b[A-Z]:\\\\?\w+|~/\S*|\.\./\S*", lesson.read_text(encoding="utf-8"))
     assert not found, found
 
 
@@ -117,7 +125,8 @@ def test_runs_in_the_short_setting(lesson, tmp_path):
     elsewhere.mkdir()
     source = os.pathsep.join(filter(None, [str(FOLDER.parent), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": source, "MINIDECONV_SHORT": "1", "MINIDECONV_PICTURES": str(pictures)}
-    done = subprocess.run([sys.executable, str(lesson)], cwd=elsewhere, env=environment, capture_output=True, text=True, timeout=SECONDS)
+    done = subprocess.run([sys.executable, str(lesson)], cwd=elsewhere, env=environment, capture_output=True, text=True,
+                          timeout=SECONDS)
     assert done.returncode == 0, done.stderr
     drawn = list(pictures.iterdir())
     assert drawn and all(picture.name.startswith(lesson.name[:3]) and picture.stat().st_size for picture in drawn)

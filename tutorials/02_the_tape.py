@@ -1,11 +1,13 @@
 # %% [markdown]
 # # 2. The tape
 #
-# Lesson 1 walked backwards through a formula by hand. Here a program does it: first the obvious one, which is hopelessly slow,
-# then an engine in about twenty lines, which is then shown to equal this project's own (`minideconv/tensor.py`, the same idea
-# with error messages). At the end gradients of gradients turn out to cost nothing extra.
+# Lesson 1 walked backwards through a formula by hand. Here a program does it: first the obvious
+# one, which is hopelessly slow, then an engine in about twenty lines, which is then shown to equal
+# this project's own (`minideconv/tensor.py`, the same idea with error messages). At the end
+# gradients of gradients turn out to cost nothing extra.
 #
-# Full run: under 10 seconds on 2 cores, and the same in the short setting (`MINIDECONV_SHORT=1`). You need lesson 1.
+# Full run: under 10 seconds on 2 cores, and the same in the short setting (`MINIDECONV_SHORT=1`).
+# You need lesson 1.
 
 # %%
 import math
@@ -14,16 +16,17 @@ import numpy as np
 
 import minideconv as md
 import minideconv.functional as F
-from minideconv.draw.figure import PALETTE, keep, new_figure
+from minideconv.draw.figure import PALETTE, keep, new_figure, style
 from minideconv.draw.tape import draw_tape
 from minideconv.tensor import PRIMITIVES, primitive
 
 # %% [markdown]
 # ## Remember how you were made
 #
-# A `Box` holds a number (or an array) and its *parents*: the boxes that it was computed from, each with a rule. The rule takes g,
-# the slope of the final result for this box, and gives the slope for that parent: the table of lesson 1, written down while
-# computing. Two operations are enough for now. Note that the rules themselves are written in Boxes; that will pay at the end.
+# A `Box` holds a number (or an array) and its *parents*: the boxes that it was computed from, each
+# with a rule. The rule takes g, the slope of the final result for this box, and gives the slope
+# for that parent: the table of lesson 1, written down while computing. Two operations are enough
+# for now. Note that the rules themselves are written in Boxes; that will pay at the end.
 
 # %%
 class Box:
@@ -42,9 +45,9 @@ class Box:
 # %% [markdown]
 # ## Slow first: follow every path
 #
-# From the result, go to each parent with its share of the slope, and on to their parents. A box that is reached twice adds up
-# what it gets, as the answer to lesson 1's question demands. Correct, and exponentially slow: in a chain `x = x + x` every step
-# doubles the number of paths.
+# From the result, go to each parent with its share of the slope, and on to their parents. A box
+# that is reached twice adds up what it gets, as the answer to lesson 1's question demands.
+# Correct, and exponentially slow: in a chain `x = x + x` every step doubles the number of paths.
 
 # %%
 visits = 0
@@ -74,9 +77,10 @@ assert slow[chain[0]] == 2 ** 14                         # though the answer is 
 # %% [markdown]
 # ## The rewrite: newest first, each box once
 #
-# A box can only be used by boxes made *after* it. So take the waiting boxes newest first: when a box's turn comes, everyone who
-# used it has already paid in, and its slope is complete. One dictionary of pending slopes, one loop. (Creation order replaces the
-# topological sort that other engines make; no recursion, so the depth of a network has no limit.)
+# A box can only be used by boxes made *after* it. So take the waiting boxes newest first: when a
+# box's turn comes, everyone who used it has already paid in, and its slope is complete. One
+# dictionary of pending slopes, one loop. (Creation order replaces the topological sort that other
+# engines make; no recursion, so the depth of a network has no limit.)
 
 # %%
 def gradients(result):
@@ -94,13 +98,13 @@ assert len(found) == 15                                                     # th
 assert all(found[box].data == slow[box] for box in chain)                   # and the same answers
 
 # %% [markdown]
-# That was the engine: `Box` and `gradients`, 17 lines together. (micrograd, Karpathy 2020, and autodidact, Johnson 2017, are the
-# classics of this genre; both are worth reading.)
+# That was the engine: `Box` and `gradients`, 17 lines together. (micrograd, Karpathy 2020, and
+# autodidact, Johnson 2017, are the classics of this genre; both are worth reading.)
 #
-# ## It equals ours
+# ## On this formula it equals ours
 #
-# The same formula in Boxes and in Tensors. `md.grad(result, inputs)` gives the gradients; `result.backward()` would leave them in
-# `.grad`.
+# The same formula in Boxes and in Tensors. `md.grad(result, inputs)` gives the gradients;
+# `result.backward()` would leave them in `.grad`.
 
 # %%
 rng = np.random.default_rng(0)
@@ -114,22 +118,26 @@ def formula(a, b, c):
 boxes, tensors = [Box(v) for v in arrays], [md.Tensor(v, requires_grad=True) for v in arrays]
 ours = gradients(formula(*boxes))
 theirs = md.grad(formula(*tensors).sum(), tensors)
-assert all(np.array_equal(ours[box].data, g.data) for box, g in zip(boxes, theirs))         # the claim, on integers: exactly equal
+# The claim, on integers: exactly equal.
+assert all(np.array_equal(ours[box].data, g.data) for box, g in zip(boxes, theirs, strict=True))
 
 # %% [markdown]
-# What is on a tape can be drawn. Each box is an operation with its rules ("to a: g * b") and the length of the gradient that
-# passed it; it points from the inputs, on top, to the result. Gradients flow the other way.
+# What is on a tape can be drawn. Each box is an operation with its rules ("to a: g * b") and the
+# length of the gradient that passed it; it points from the inputs, on top, to the result.
+# Gradients flow the other way.
 
 # %%
 a, b, c = tensors
 product = a * b + c
-keep(draw_tape((product * product).sum(), {"a": a, "b": b, "c": c}, title="The tape of sum((a * b + c) * (a * b + c))"), "02_tape.png")
+keep(draw_tape((product * product).sum(), {"a": a, "b": b, "c": c}, title="The tape of sum((a * b + c) * (a * b + c))"),
+     "02_tape.png")
 
 # %% [markdown]
 # ## Adding an operation
 #
-# An operation is its result and a rule per input, nothing more. In our engine `@primitive` turns such a function into an
-# operation on Tensors. Here is the cube, checked as in lesson 1 (in the first and in the second order).
+# An operation is its result and a rule per input, nothing more. In our engine `@primitive` turns
+# such a function into an operation on Tensors. Here is the cube, checked as in lesson 1 (in the
+# first and in the second order).
 
 # %%
 @primitive
@@ -143,9 +151,9 @@ assert md.gradcheck(cube, rng.standard_normal(4)) and md.gradgradcheck(cube, rng
 # %% [markdown]
 # ## Three things that a tape must not do
 #
-# It must not run when nobody learns (`no_grad`), must not be fooled by arrays that change between the two walks, and must not
-# depend on how deep a network is. The second is a classic: the optimiser writes new weights while an old tape still needs the old
-# ones.
+# It must not run when nobody learns (`no_grad`), must not be fooled by arrays that change between
+# the two walks, and must not depend on how deep a network is. The second is a classic: the
+# optimiser writes new weights while an old tape still needs the old ones.
 
 # %%
 weight = md.Tensor(np.ones(3), requires_grad=True)
@@ -170,8 +178,9 @@ assert deep.grad == 1                                    # 50,000 operations: Py
 # %% [markdown]
 # ## Double backward for free
 #
-# The slopes in `found` are Boxes, made by operations on Boxes, so they have parents too. They can be asked for *their* gradients:
-# the second derivative, with the code we have. For x * x * x: f = x^3, f' = 3 x^2, f'' = 6 x.
+# The slopes in `found` are Boxes, made by operations on Boxes, so they have parents too. They can
+# be asked for *their* gradients: the second derivative, with the code we have. For x * x * x: f =
+# x^3, f' = 3 x^2, f'' = 6 x.
 
 # %%
 x = Box(2.0)
@@ -185,8 +194,10 @@ second, = md.grad(first, X)
 assert (first.item(), second.item()) == (12.0, 12.0)     # the claim: ours does the same
 
 # %% [markdown]
-# Again and again: here are four derivatives of tanh, each the gradient of the one before, against the formulas from a table. (t =
-# tanh x: t' = 1 - t^2, t'' = -2 t (1 - t^2), t''' = (6 t^2 - 2)(1 - t^2).)
+# Again and again: here are three derivatives of tanh, each the gradient of the one before, against
+# the formulas from a table. With t = tanh x:
+#
+#     t' = 1 - t^2        t'' = -2 t (1 - t^2)        t''' = (6 t^2 - 2)(1 - t^2)
 
 # %%
 X = md.Tensor(np.linspace(-3, 3, 121), requires_grad=True)
@@ -195,23 +206,35 @@ for _ in range(3):
     curves.append(md.grad(curves[-1].sum(), X, create_graph=True)[0])
 t = np.tanh(X.data)
 table = [t, 1 - t ** 2, -2 * t * (1 - t ** 2), (6 * t ** 2 - 2) * (1 - t ** 2)]
-assert all(np.allclose(curve.data, formula, atol=1e-12) for curve, formula in zip(curves, table))
+assert all(np.allclose(curve.data, formula, atol=1e-12) for curve, formula in zip(curves, table, strict=True))
 
-figure = new_figure(6.4, 3.6, "tanh and its derivatives, each from the tape of the one before")
-axes = figure.add_subplot()
-for order, (curve, color, style) in enumerate(zip(curves, ("ink", "accent", "dark", "middle"), ("-", "--", "-.", ":"))):
-    axes.plot(X.data, curve.data, style, color=PALETTE[color], linewidth=1.8, label=("tanh", "first", "second", "third")[order])
-axes.set_xlabel("x")
-axes.legend()
-keep(figure, "02_derivatives.png")
+
+# %%
+@style()
+def draw_derivatives():
+    figure = new_figure(6.4, 3.6, "tanh and its derivatives, each from the tape of the one before")
+    axes = figure.add_subplot()
+    looks = (("tanh", "ink", "-"), ("first", "accent", "--"), ("second", "dark", "-."), ("third", "middle", ":"))
+    for curve, (label, color, line) in zip(curves, looks, strict=True):
+        axes.plot(X.data, curve.data, line, color=PALETTE[color], linewidth=1.8, label=label)
+    axes.set_xlabel("x")
+    axes.legend()
+    return figure
+
+
+keep(draw_derivatives(), "02_derivatives.png")
 
 # %% [markdown]
 # ## Why anybody wants it
 #
-# Some losses contain a gradient. WGAN-GP (Gulrajani et al. 2017) asks that a critic's slope for its image have length 1; to train
-# the critic on that, the slope itself must be differentiated. A known trap is to add such a penalty as a plain number: the loss
-# changes, and nothing learns from it. On our tape it is an ordinary result, because the gradient of a convolution is a
-# convolution too:
+# Some losses contain a gradient. A *critic* is a network that scores images, real ones higher than
+# generated ones. WGAN-GP (Gulrajani et al. 2017) asks that its slope have length 1 for images that
+# lie *between* a real one and a generated one; to train the critic on that, the slope itself must
+# be differentiated. A known trap is to add such a penalty as a plain number: the loss changes, and
+# nothing learns from it. On our tape it is an ordinary result, because the gradient of a
+# convolution is a convolution too. (Random images will do here. The length is a square root, whose
+# own slope is infinite at 0: a critic that is flat somewhere would spoil its weights, so trainers
+# add a little under the root.)
 
 # %%
 image = md.Tensor(rng.standard_normal((4, 6, 6, 1)), requires_grad=True)
@@ -227,20 +250,32 @@ def penalty(kernel):
 score, loss = penalty(kernel)
 by_tape, = md.grad(loss, kernel)
 nudge = rng.standard_normal(kernel.shape)
-by_trying = (penalty(md.Tensor(kernel.data + 1e-6 * nudge))[1].item() - penalty(md.Tensor(kernel.data - 1e-6 * nudge))[1].item()) / 2e-6
-assert math.isclose(np.vdot(by_tape.data, nudge), by_trying, rel_tol=1e-6)        # the claim: right along a random direction
-keep(draw_tape(loss, {"image": image, "kernel": kernel}, [kernel], first=score, title="A gradient penalty: the walk back is on the tape too"),
+ahead, behind = (penalty(md.Tensor(kernel.data + step * nudge))[1].item() for step in (1e-6, -1e-6))
+by_trying = (ahead - behind) / 2e-6
+# The claim: right along a random direction.
+assert math.isclose(np.vdot(by_tape.data, nudge), by_trying, rel_tol=1e-6)
+
+# %%
+flat = md.Tensor(np.zeros(1), requires_grad=True)
+with np.errstate(divide="ignore"):
+    assert np.isinf(md.grad(flat.sqrt(), flat)[0].data)                    # the claim: no slope at 0
+assert np.isfinite(md.grad((flat + 1e-12).sqrt(), flat)[0].data)           # a little under the root helps
+
+# %%
+keep(draw_tape(loss, {"image": image, "kernel": kernel}, [kernel], first=score,
+               title="A gradient penalty: the walk back is on the tape too"),
      "02_penalty.png")
 
 # %% [markdown]
 # ## A question
 #
-# Third derivative of x * x * x: 6, the same for every x. And the fourth is 0. If you ask the engine for the fourth derivative,
-# what can it say, given that a constant does not remember x? Decide: a zero, or a complaint?
+# Third derivative of x * x * x: 6, the same for every x. And the fourth is 0. If you ask the
+# engine for the fourth derivative, what can it say, given that a constant does not remember x?
+# Decide: a zero, or a complaint?
 #
-# Answer: the third derivative is made of constants only, x is not on its tape. The engine does not guess whether that was meant
-# or is a mistake (a forgotten `detach`, a wrong variable): it complains, unless told that unused inputs are fine; then it says
-# None, "no path", not 0.
+# Answer: the third derivative is made of constants only, x is not on its tape. The engine does not
+# guess whether that was meant or is a mistake (a forgotten `detach`, a wrong variable): it
+# complains, unless told that unused inputs are fine; then it says None, "no path", not 0.
 
 # %%
 X = md.Tensor(np.array(2.0), requires_grad=True)

@@ -1,15 +1,19 @@
-"""Lesson 3: a convolution is a matrix product in disguise, and one formula holds everything that the engine does with kernels."""
+"""Lesson 3: a convolution is a matrix product in disguise,
+and one formula holds everything that the engine does with kernels.
+"""
 # %% [markdown]
 # # A convolution is a matrix
 #
-# Takes about 5 seconds on 2 cores, 10 more where the engine's loops have to be compiled first (`MINIDECONV_SHORT=1` changes nothing here),
-# and twenty minutes to read.
+# Takes about 5 seconds on 2 cores, 10 more where the engine's loops have to be compiled first
+# (`MINIDECONV_SHORT=1` changes nothing here), and twenty minutes to read.
 #
-# You need Python and NumPy, and what a matrix product is. Run it with `python tutorials/03_convolution_is_a_matrix.py`, open it as a
-# notebook, or step through it in a debugger. Every claim is an `assert`.
+# You need Python and NumPy, and what a matrix product is. Run it with `python
+# tutorials/03_convolution_is_a_matrix.py`, open it as a notebook, or step through it in a
+# debugger. Every claim is an `assert`.
 #
-# A convolution slides a small *kernel* of numbers over an image. At each place it multiplies the kernel with the pixels underneath and adds up.
-# An image here has the shape (N, H, W, C): N images, H rows, W columns, C channels (1 for grey, 3 for colour).
+# A convolution slides a small *kernel* of numbers over an image. At each place it multiplies the
+# kernel with the pixels underneath and adds up. An image here has the shape (N, H, W, C): N
+# images, H rows, W columns, C channels (1 for grey, 3 for colour).
 
 # %%
 import numpy as np
@@ -19,22 +23,26 @@ import minideconv.functional as F
 from minideconv.draw import figure, matrix, step, walk
 
 digit = md.data.strokes(count=8, seed=3)[0][5] / 255.0          # (28, 28, 1), ink 1 on 0
-edges = np.array([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])        # grows where it is brighter on the right than on the left
+# Grows where it is brighter on the right than on the left.
+edges = np.array([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
 found = F.conv2d(digit[None], edges[:, :, None, None]).data     # (1, 26, 26, 1)
 assert found.shape == (1, 26, 26, 1)
 
 # %% [markdown]
-# A 3x3 kernel fits 26 times into 28 pixels, so 26x26 numbers come out. They are called *features*: each says how well the kernel fits there.
+# A 3x3 kernel fits 26 times into 28 pixels, so 26x26 numbers come out. They are called *features*:
+# each says how well the kernel fits there.
 
 # %%
 images = {"image x, 28x28": digit, "kernel w, 3x3": edges, "features y, 26x26": found}
-figure.keep(figure.gallery(images, notes=["grey: 0, light: ink", "dark: negative", "light: left edge, dark: right"]), "03_edges.png")
+figure.keep(figure.gallery(images, notes=["grey: 0, light: ink", "dark: negative", "light: left edge, dark: right"]),
+            "03_edges.png")
 
 # %% [markdown]
 # ## The slow version
 #
-# For one image with one channel, in loops. `stride` is how far the window moves, `padding` how many rows and columns of zeros we imagine
-# around the image. Output (i, j) looks at pixel (stride*i + u - padding, stride*j + v - padding) through kernel entry (u, v).
+# For one image with one channel, in loops. `stride` is how far the window moves, `padding` how
+# many rows and columns of zeros we imagine around the image. Output (i, j) looks at pixel
+# (stride*i + u - padding, stride*j + v - padding) through kernel entry (u, v).
 
 
 # %%
@@ -51,7 +59,8 @@ def conv_loops(x, w, stride, padding):
 
 
 # %% [markdown]
-# We test with small whole numbers in float64. Sums of their products are exact, so results can be compared with `==` instead of "nearly equal".
+# We test with small whole numbers in float64. Sums of their products are exact, so results can be
+# compared with `==` instead of "nearly equal".
 
 # %%
 rng = np.random.default_rng(0)
@@ -62,8 +71,9 @@ ours = F.conv2d(x[None, :, :, None], w[:, :, None, None], stride=2, padding=1).d
 assert np.array_equal(slow, ours)
 
 # %% [markdown]
-# The same, window by window. The hatched ring is the padding: zeros that are read but stored nowhere. The right-most picture counts how often
-# each pixel was read. With stride 2 and a 3x3 kernel the counts are uneven; remember that for lesson 7.
+# The same, window by window. The hatched ring is the padding: zeros that are read but stored
+# nowhere. The right-most picture counts how often each pixel was read. With stride 2 and a 3x3
+# kernel the counts are uneven; remember that for lesson 7.
 
 # %%
 figure.keep(step.strip(walk.conv(x, w, stride=2, padding=1), frames=[0, 4]), "03_steps.png")
@@ -71,8 +81,9 @@ figure.keep(step.strip(walk.conv(x, w, stride=2, padding=1), frames=[0, 4]), "03
 # %% [markdown]
 # ## Mathematicians flip the kernel
 #
-# What deep learning calls convolution is *cross-correlation*. A convolution in the mathematical sense, such as `np.convolve`, runs through the
-# kernel backwards. As kernels are learnt it makes no difference which one is used, as long as nobody mixes them.
+# What deep learning calls convolution is *cross-correlation*. A convolution in the mathematical
+# sense, such as `np.convolve`, runs through the kernel backwards. As kernels are learnt it makes
+# no difference which one is used, as long as nobody mixes them.
 
 # %%
 signal, taps = np.array([1.0, 5, 2, 4, 3]), np.array([1.0, 2, 4])
@@ -83,8 +94,9 @@ assert not np.array_equal(correlated, np.convolve(signal, taps, mode="valid"))
 # %% [markdown]
 # ## There must be a matrix
 #
-# For a fixed kernel the convolution is *linear*: scaling the image scales the result, and adding images adds results. Every linear map from
-# 25 numbers to 9 numbers is a 9x25 matrix C. Its column k is what the map does to the image that is 1 at pixel k, and 0 elsewhere.
+# For a fixed kernel the convolution is *linear*: scaling the image scales the result, and adding
+# images adds results. Every linear map from 25 numbers to 9 numbers is a 9x25 matrix C. Its column
+# k is what the map does to the image that is 1 at pixel k, and 0 elsewhere.
 
 # %%
 C = np.zeros((9, 25))
@@ -95,8 +107,9 @@ for k in range(25):
 assert np.array_equal(C @ x.ravel(), slow.ravel())
 
 # %% [markdown]
-# Look at it. Each row holds the kernel once, spread over the pixels that one output reads; where the window hangs over the edge, a part is
-# missing. `matrix.spy` builds C directly, draws it beside its transpose, and refuses to draw if the engine disagrees with either. (What the
+# Look at it. Each row holds the kernel once, spread over the pixels that one output reads; where
+# the window hangs over the edge, a part is missing. `matrix.spy` builds C directly, draws it
+# beside its transpose, and refuses to draw if the engine disagrees with either. (What the
 # transpose is good for is lesson 4.)
 
 # %%
@@ -104,26 +117,30 @@ assert np.array_equal(C, matrix.conv_matrix(w, (5, 5), stride=2, padding=1).dens
 figure.keep(matrix.spy(w, (5, 5), stride=2, padding=1), "03_matrix.png")
 
 # %% [markdown]
-# So how does it differ from a *dense* layer, y = f(Wx + b), which is a matrix product too? The dense layer stores and learns every entry of
-# W. C is nearly empty and repeats nine numbers. Some articles write y = f(Wx + b) for a convolution: true of C, but C is never stored, and W
-# hides the point.
+# So how does it differ from a *dense* layer, y = f(Wx + b), which is a matrix product too? (Dense:
+# each output is a weighted sum of *all* inputs, plus a constant b, the *bias*.) The
+# dense layer stores and learns every entry of W. C is nearly empty and repeats nine numbers. Some
+# articles write y = f(Wx + b) for a convolution: true of C, but C is never stored, and W hides the
+# point.
 
 # %%
 dense_numbers = C.size
 assert dense_numbers == 225 and np.count_nonzero(C) == 49 and len(np.unique(C[C != 0])) == w.size == 9
 
 large = matrix.conv_matrix(w, (28, 28), stride=1, padding=1)
-assert large.shape == (784, 784) and large.shape[0] * large.shape[1] == 614_656         # numbers of a dense layer for one digit
-assert len(large.values) == 6_724                                                       # entries of C: 1.1 %, and still 9 numbers
+# Numbers of a dense layer for one digit.
+assert large.shape == (784, 784) and large.shape[0] * large.shape[1] == 614_656
+# Entries of C: 1.1 %, and still 9 numbers.
+assert len(large.values) == 6_724
 
 # %% [markdown]
-# **Question.** A 3x3 kernel slides over a 5x5 image with stride 1 and padding 1, so 25 windows of nine taps. How many entries of C
-# are not zero: 225, or fewer? Think before you read on.
+# **Question.** A 3x3 kernel slides over a 5x5 image with stride 1 and padding 1, so 25 windows of
+# nine taps. How many entries of C are not zero: 225, or fewer? Think before you read on.
 #
 # <details><summary>Answer</summary>
 #
-# Fewer: taps that hang over the edge meet no pixel. Along one axis the five windows meet 2 + 3 + 3 + 3 + 2 = 13 pixels, so in two dimensions
-# 13 * 13 = 169.
+# Fewer: taps that hang over the edge meet no pixel. Along one axis the five windows meet 2 + 3 + 3
+# + 3 + 2 = 13 pixels, so in two dimensions 13 * 13 = 169.
 #
 # </details>
 
@@ -133,9 +150,10 @@ assert len(matrix.conv_matrix(w, (5, 5), stride=1, padding=1).values) == (2 + 3 
 # %% [markdown]
 # ## The rewrite that is fast: columns
 #
-# Multiplying by C would waste almost all its time on zeros. Turn it round: keep the kernel as a short vector, and copy each window's pixels
-# into a row of their own. This is `im2col`, "image to columns" (the name is older than our row order). Then the whole convolution is one small,
-# full matrix product, and that is what processors are best at.
+# Multiplying by C would waste almost all its time on zeros. Turn it round: keep the kernel as a
+# short vector, and copy each window's pixels into a row of their own. This is `im2col`, "image to
+# columns" (the name is older than our row order). Then the whole convolution is one small, full
+# matrix product, and that is what processors are best at.
 
 
 # %%
@@ -154,8 +172,9 @@ assert np.array_equal(patches.ravel(), F.im2col(x[None, :, :, None], 3, stride=2
 # %% [markdown]
 # ## Channels: the kernel has four axes
 #
-# Images have C channels, and we want O features at each place: one kernel for every pair. The kernel is therefore a four-dimensional
-# array (KH, KW, C, O), not "a two-dimensional matrix" as one reads. A window's row now has KH*KW*C numbers, the product gives O at once.
+# Images have C channels, and we want O features at each place: one kernel for every pair. The
+# kernel is therefore a four-dimensional array (KH, KW, C, O), not "a two-dimensional matrix" as
+# one reads. A window's row now has KH*KW*C numbers, the product gives O at once.
 
 # %%
 images = rng.integers(-9, 10, (2, 8, 7, 3)).astype(float)                   # N=2, H=8, W=7, C=3
@@ -170,12 +189,15 @@ assert np.array_equal(features[1, :, :, 4], one_by_one)                     # ch
 # %% [markdown]
 # ## One formula for everything
 #
-# Multiply every output by some number y and add it all up. What you get is a single number that depends on three arrays:
+# Multiply every output by some number y and add it all up. What you get is a single number that
+# depends on three arrays:
 #
-#     T(x, w, y) = sum over n, i, j, u, v, c, o  of   x[n, s*i + u - p, s*j + v - p, c] * w[u, v, c, o] * y[n, i, j, o]
+#     T(x, w, y) = sum over n, i, j, u, v, c, o  of
+#                  x[n, s*i + u - p, s*j + v - p, c] * w[u, v, c, o] * y[n, i, j, o]
 #
-# It is linear in x, in w and in y; such a form is called *trilinear*. Nothing else is needed to understand the engine, because its three
-# derivatives are the three operations that every convolutional network is made of:
+# It is linear in x, in w and in y; such a form is called *trilinear*. Nothing else is needed to
+# understand the engine, because its three derivatives are the three operations that every
+# convolutional network is made of:
 #
 # | derivative by | is | and maps |
 # |---|---|---|
@@ -196,8 +218,9 @@ by_w = F.conv_kernel_grad(images, y, (4, 3), stride=2, padding=1).data
 assert T(images, kernel, y) == (by_y * y).sum() == (images * by_x).sum() == (kernel * by_w).sum()
 
 # %% [markdown]
-# A derivative says how much T changes when one entry grows. As T is linear in each array, growing an entry by 1 changes T by *exactly* the
-# derivative: no small step, no approximation. We try it on one random entry of each.
+# A derivative says how much T changes when one entry grows. As T is linear in each array, growing
+# an entry by 1 changes T by *exactly* the derivative: no small step, no approximation. We try it
+# on one random entry of each.
 
 # %%
 for place, (array, derivative) in enumerate(((images, by_x), (kernel, by_w), (y, by_y))):
@@ -210,10 +233,12 @@ for place, (array, derivative) in enumerate(((images, by_x), (kernel, by_w), (y,
 # %% [markdown]
 # ## What to take with you
 #
-# - Convolution is multiplication with a matrix C that is mostly zeros and repeats the kernel. Nobody stores it.
+# - Convolution is multiplication with a matrix C that is mostly zeros and repeats the kernel.
+#   Nobody stores it.
 # - `im2col` lays the windows out as rows, so that one full matrix product does the work.
 # - Kernels are (KH, KW, C, O). There is no flip.
 # - One trilinear form, three derivatives: convolution, transposed convolution, kernel gradient.
 #
-# Sources: V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", 2016, arXiv:1603.07285;
-# K. Chellapilla, S. Puri and P. Simard, "High performance convolutional neural networks for document processing", 2006 (im2col).
+# Sources: V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", 2016,
+# arXiv:1603.07285; K. Chellapilla, S. Puri and P. Simard, "High performance convolutional neural
+# networks for document processing", 2006 (im2col).

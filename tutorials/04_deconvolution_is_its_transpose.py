@@ -1,13 +1,17 @@
-"""Lesson 4: what is called deconvolution is the transpose of a convolution: it brings the shape back, and not the values."""
+"""Lesson 4: what is called deconvolution is the transpose of a convolution:
+it brings the shape back, and not the values.
+"""
 # %% [markdown]
 # # Deconvolution is its transpose
 #
-# Takes about 5 seconds on 2 cores, 10 more where the engine's loops have to be compiled first (`MINIDECONV_SHORT=1` changes nothing here),
-# and half an hour to read. Lesson 3 comes before it.
+# Takes about 5 seconds on 2 cores, 10 more where the engine's loops have to be compiled first
+# (`MINIDECONV_SHORT=1` changes nothing here), and half an hour to read. Lesson 3 comes before it.
 #
-# Lesson 3 turned a convolution into a matrix C, from pixels to features. Generators of images need the other direction, from few numbers to
-# many pixels. The layer that does it is called "deconvolution" in many articles, and they explain that it undoes a convolution. It does
-# not. It multiplies with the transpose, C^T. This lesson shows what that means, and what undoing would take.
+# Lesson 3 turned a convolution into a matrix C, from pixels to features. Generators of images need
+# the other direction, from few numbers to many pixels. The layer that does it is called
+# "deconvolution" in many articles, and they explain that it undoes a convolution. It does not. It
+# multiplies with the transpose, C^T. This lesson shows what that means, and what undoing would
+# take.
 
 # %%
 import numpy as np
@@ -17,15 +21,17 @@ import minideconv.functional as F
 from minideconv.draw import figure, matrix, step, walk
 
 rng = np.random.default_rng(0)
-y = rng.choice([-2.0, -1, 1, 2, 3], (3, 3))                                 # features, whole numbers: everything below is exact
+# Features, whole numbers: everything below is exact.
+y = rng.choice([-2.0, -1, 1, 2, 3], (3, 3))
 w = rng.choice([-2.0, -1, 1, 2, 3], (3, 3))                                 # kernel
 
 # %% [markdown]
 # ## The slow version: stamps
 #
-# A convolution *gathers*: each output collects a window. The transposed convolution *scatters*: each input multiplies the whole kernel and
-# stamps it onto the output, `stride` pixels further each time. Where stamps overlap they add up. At last, `padding` rows and columns are cut
-# off all round.
+# A convolution *gathers*: each output collects a window. The transposed convolution *scatters*:
+# each input multiplies the whole kernel and stamps it onto the output, `stride` pixels further
+# each time. Where stamps overlap they add up. At last, `padding` rows and columns are cut off all
+# round.
 
 
 # %%
@@ -43,12 +49,14 @@ ours = F.conv_transpose2d(y[None, :, :, None], w[:, :, None, None], stride=2, pa
 assert np.array_equal(slow, ours)
 
 # %% [markdown]
-# "Multiply the kernel with the map and add the bias", as one reads, leaves out what matters: the scatter, the sum of overlaps and the crop.
+# "Multiply the kernel with the map and add the bias", as one reads, leaves out what matters: the
+# scatter, the sum of overlaps and the crop.
 #
 # ## It is the transpose
 #
-# Take the matrix C of the *convolution* with the same kernel, stride and padding, from 5x5 pixels to 3x3 features. Turn its rows into
-# columns. Column k of C^T is row k of C: the kernel, put where window k was. Multiplying y with C^T adds up those columns: stamps.
+# Take the matrix C of the *convolution* with the same kernel, stride and padding, from 5x5 pixels
+# to 3x3 features. Turn its rows into columns. Column k of C^T is row k of C: the kernel, put where
+# window k was. Multiplying y with C^T adds up those columns: stamps.
 
 # %%
 C = matrix.conv_matrix(w, (5, 5), stride=2, padding=1).dense()              # (9, 25)
@@ -57,11 +65,12 @@ assert np.array_equal(C.T @ y.ravel(), slow.ravel())                        # th
 # %% [markdown]
 # ## The rewrite that is fast: col2im
 #
-# `conv2d` was im2col, then a matrix product. Its transpose is the transposed steps in opposite order: first the product, which makes
-# every stamp, then `col2im`, which puts them down and adds them up. Nobody builds C^T either.
+# `conv2d` was im2col, then a matrix product. Its transpose is the transposed steps in opposite
+# order: first the product, which makes every stamp, then `col2im`, which puts them down and adds
+# them up. Nobody builds C^T either.
 #
-# Look at the shapes: `conv2d` uses the kernel (KH, KW, C, O) to go from C channels to O; `conv_transpose2d` uses the same array to go from O
-# to C.
+# Look at the shapes: `conv2d` uses the kernel (KH, KW, C, O) to go from C channels to O;
+# `conv_transpose2d` uses the same array to go from O to C.
 
 # %%
 features = rng.integers(-9, 10, (2, 4, 3, 5)).astype(float)                 # N=2, OH=4, OW=3, O=5
@@ -77,8 +86,9 @@ assert np.array_equal(image, F.conv_transpose2d(features, kernel, stride=2, padd
 #
 #     <C x, y> == <x, C^T y>
 #
-# A map with this property is called the *adjoint*; for real matrices, the transpose. It is the best test there is for such a
-# layer: it compares values, not shapes, and a stamp that is shifted by one pixel breaks it.
+# A map with this property is called the *adjoint*; for real matrices, the transpose. It is the
+# best test there is for such a layer: it compares values, not shapes, and a stamp that is shifted
+# by one pixel breaks it.
 
 # %%
 x = rng.integers(-9, 10, image.shape).astype(float)
@@ -88,8 +98,9 @@ shifted = np.roll(image, 1, axis=2)                                         # ri
 assert (forward * features).sum() != (x * shifted).sum()
 
 # %% [markdown]
-# And so each is the other's gradient. When a network with a convolution is trained, the walk back already *is* a transposed convolution.
-# Everybody who has trained one has used "deconvolution" without a name for it.
+# And so each is the other's gradient. When a network with a convolution is trained, the walk back
+# already *is* a transposed convolution. Everybody who has trained one has used "deconvolution"
+# without a name for it.
 
 # %%
 x, y_tape = md.Tensor(x, requires_grad=True), md.Tensor(features, requires_grad=True)
@@ -101,7 +112,8 @@ assert np.array_equal(y_tape.grad, F.conv2d(x.data, kernel, stride=2, padding=1)
 # %% [markdown]
 # ## Padding is a crop
 #
-# `padding=1` of a convolution adds a ring of zeros. Its transpose removes a ring: the pixels that the zeros stood for.
+# `padding=1` of a convolution adds a ring of zeros. Its transpose removes a ring: the pixels that
+# the zeros stood for.
 
 # %%
 one = {"x": y[None, :, :, None], "weight": w[:, :, None, None], "stride": 2}
@@ -112,21 +124,28 @@ assert np.array_equal(cropped, everything[:, 1:-1, 1:-1])
 # %% [markdown]
 # ## Which size? output_padding
 #
-# A convolution with stride 2 maps images of 5 *and* of 6 pixels to 3 features: at 6 the last row of pixels (padding included) is read by no
-# window. So from 3 features the transposed convolution cannot know whether 5 or 6 pixels are wanted. In general `stride` sizes share one
-# feature size:
+# A convolution with kernel 3, stride 2 and padding 1 maps images of 5 *and* of 6 pixels to 3
+# features: with 6, the lowest row of the padding is read by no window. So from 3 features the
+# transposed convolution cannot know whether 5 or 6 pixels are wanted. In general `stride` sizes
+# share one feature size:
 #
 #     features = floor((pixels + 2*padding - kernel) / stride) + 1
-#     pixels   = stride * (features - 1) + kernel - 2*padding + output_padding,     output_padding = 0 ... stride - 1
+#     pixels   = stride * (features - 1) + kernel - 2*padding + output_padding,
+#     output_padding = 0 ... stride - 1
 #
-# `output_padding` picks one of them, and that is why it must be smaller than the stride. It is *not* a margin of zeros: it crops one row and
-# column less at the end. Where stamps reach these pixels they are computed like all others; pixels that no stamp reaches hold the bias alone.
+# `output_padding` picks one of them, and that is why it must be smaller than the stride. It is
+# *not* a margin of zeros: it crops one row and column less at the end. Where stamps reach these
+# pixels they are computed like all others; pixels that no stamp reaches hold the bias alone (the
+# constant that a layer adds to each of its output channels).
 
 # %%
 assert F.conv2d(np.zeros((1, 5, 5, 1)), one["weight"], stride=2, padding=1).shape[1] == 3
 assert F.conv2d(np.zeros((1, 6, 6, 1)), one["weight"], stride=2, padding=1).shape[1] == 3
+read = walk.conv(np.ones((6, 6)), w, stride=2, padding=1).steps[-1].counts  # (8, 8): padding, 6 pixels, padding
+assert not read[-1].any() and not read[:, -1].any() and read[1:-1, 1:-1].all()
 six = F.conv_transpose2d(**one, padding=1, output_padding=1).data           # (1, 6, 6, 1)
-assert np.array_equal(six, everything[:, 1:, 1:]) and np.array_equal(six, F.conv_transpose2d(**one, padding=1, output_size=(6, 6)).data)
+assert np.array_equal(six, everything[:, 1:, 1:])
+assert np.array_equal(six, F.conv_transpose2d(**one, padding=1, output_size=(6, 6)).data)
 assert np.any(six[:, -1] != 0)
 try:
     F.conv_transpose2d(**one, padding=1, output_padding=2)
@@ -136,40 +155,45 @@ except ValueError as error:
 figure.keep(step.strip(walk.conv_transpose(y, w, stride=2, padding=1, output_padding=1), frames=[0, 8]), "04_steps.png")
 
 # %% [markdown]
-# **Question.** A layer of a well-known kind has kernel 4, stride 2, padding 1. Which image sizes does its convolution map to 14 features? And
-# what does the transposed layer make of 14 features by default?
+# **Question.** A layer of a well-known kind has kernel 4, stride 2, padding 1. Which image sizes
+# does its convolution map to 14 features? And what does the transposed layer make of 14 features
+# by default?
 #
 # <details><summary>Answer</summary>
 #
-# floor((n + 2 - 4) / 2) + 1 = 14 for n = 28 and 29. The smaller one is the default (output_padding 0): 14 -> 28, doubled. This is why so many
-# generators are built from 4x4 stride-2 layers; another reason, that 4 is divisible by 2, is in lesson 7.
+# floor((n + 2 - 4) / 2) + 1 = 14 for n = 28 and 29. The smaller one is the default (output_padding
+# 0): 14 -> 28, doubled. This is why so many generators are built from 4x4 stride-2 layers; another
+# reason, that 4 is divisible by 2, is in lesson 7.
 #
 # </details>
 
 # %%
 four = np.ones((4, 4, 1, 1))
-assert [n for n in range(20, 40) if F.conv2d(np.zeros((1, n, n, 1)), four, stride=2, padding=1).shape[1] == 14] == [28, 29]
+made = {n: F.conv2d(np.zeros((1, n, n, 1)), four, stride=2, padding=1).shape[1] for n in range(20, 40)}
+assert [n for n, features in made.items() if features == 14] == [28, 29]
 assert F.conv_transpose2d(np.zeros((1, 14, 14, 1)), four, stride=2, padding=1).shape == (1, 28, 28, 1)
 
 # %% [markdown]
 # ## "same", where sizes agree and values do not
 #
-# At stride 1, "same" should keep the size. A 4x4 kernel then needs three rows of padding, and three is odd: one above and two below, or the
-# reverse? TensorFlow puts the odd one *after*, so (1, 2). A library that puts it before has the same shapes, passes every test of shapes, and
-# is shifted by one pixel. (It has happened in Keras: see pull request 22876 there.)
+# With stride 2, "same" of a transposed convolution should double the size. The stamps of a 3x3
+# kernel cover 2 * features + 1 rows, so one row is cut off, and one is odd: the first or the last?
+# In TensorFlow it is the *last*, a crop of (0, 1). A library that takes the first has the same
+# shapes, passes every test of shapes, and is shifted by one pixel. (It has happened in Keras, for
+# strides above 1 with odd kernels: see pull request 22876 there.)
 
 # %%
-source, even = rng.integers(-9, 10, (1, 6, 6, 1)).astype(float), rng.integers(-9, 10, (4, 4, 1, 1)).astype(float)
-same = F.conv_transpose2d(source, even, stride=1, padding="same").data
-after = F.conv_transpose2d(source, even, stride=1, padding=((1, 2), (1, 2))).data
-before = F.conv_transpose2d(source, even, stride=1, padding=((2, 1), (2, 1))).data
-assert same.shape == after.shape == before.shape == source.shape
+source, odd = rng.integers(-9, 10, (1, 6, 6, 1)).astype(float), rng.integers(-9, 10, (3, 3, 1, 1)).astype(float)
+same = F.conv_transpose2d(source, odd, stride=2, padding="same").data
+after = F.conv_transpose2d(source, odd, stride=2, padding=((0, 1), (0, 1))).data
+before = F.conv_transpose2d(source, odd, stride=2, padding=((1, 0), (1, 0))).data
+assert same.shape == after.shape == before.shape == (1, 12, 12, 1)
 assert np.array_equal(same, after) and not np.array_equal(same, before)
 assert np.array_equal(before[:, :-1, :-1], after[:, 1:, 1:])                # one pixel apart
 
 # %% [markdown]
-# At stride 1, in fact, a transposed convolution enlarges nothing but what the convolution had eaten at the edges: 32 -> 30 -> 32. To go from
-# small to large takes a stride.
+# At stride 1 a transposed convolution enlarges nothing but what the convolution had eaten at the
+# edges: 32 -> 30 -> 32. To go from small to large takes a stride.
 
 # %%
 small = F.conv2d(np.zeros((1, 32, 32, 3), np.float32), np.zeros((3, 3, 3, 8), np.float32))
@@ -179,8 +203,9 @@ assert F.conv_transpose2d(small, np.zeros((3, 3, 3, 8), np.float32)).shape == (1
 # %% [markdown]
 # ## The same thing as an ordinary convolution
 #
-# You will also read that it is "a convolution with zeros in between". True, if done in full: put stride - 1 zeros between the features, pad by
-# kernel - 1 - padding, and *flip the kernel* in both axes. Most of the products are then with zeros, so nobody computes it this way.
+# You will also read that it is "a convolution with zeros in between". True, if done in full: put
+# stride - 1 zeros between the features, pad by kernel - 1 - padding, and *flip the kernel* in both
+# axes. Most of the products are then with zeros, so nobody computes it this way.
 
 # %%
 spread = np.zeros((1, 5, 5, 1))
@@ -192,8 +217,9 @@ assert not np.array_equal(F.conv2d(spread, one["weight"], padding=1).data, cropp
 # %% [markdown]
 # ## It is not the inverse
 #
-# Blur a digit with a 5x5 kernel and apply the transposed convolution with the same kernel. If that undid the blur, the digit would come back.
-# The shape comes back. The values do not: the kernel is symmetric, so C^T blurs a second time.
+# Blur a digit with a 5x5 kernel and apply the transposed convolution with the same kernel. If that
+# undid the blur, the digit would come back. The shape comes back. The values do not: the kernel is
+# symmetric, so C^T blurs a second time.
 
 # %%
 digit = md.data.strokes(count=8, seed=3)[0][5] / 255.0                      # (28, 28, 1)
@@ -211,9 +237,11 @@ def error(image):
 assert twice.shape == digit[None].shape and error(twice) > error(blurred) > 0.3
 
 # %% [markdown]
-# Here C is square, 784x784, so it might have an inverse. The *pseudo-inverse* is the inverse where there is one and the least-squares answer
-# where not. On the exact blurred image it does bring the digit back. But a camera adds noise, and C shrinks fine detail to nearly nothing, so
-# the pseudo-inverse must blow it up again, noise included: noise of a thousandth of the ink is enough to bury the digit.
+# Here C is square, 784x784, so it might have an inverse. The *pseudo-inverse* is the inverse where
+# there is one and the least-squares answer where not. On the exact blurred image it does bring the
+# digit back. But a camera adds noise, and C shrinks fine detail to nearly nothing, so the
+# pseudo-inverse must blow it up again, noise included: noise of a thousandth of the ink is enough
+# to bury the digit.
 
 # %%
 blur_matrix = matrix.conv_matrix(blur[:, :, 0, 0], (28, 28), padding=2).dense()
@@ -225,10 +253,12 @@ assert error(inverse @ noisy.ravel()) > 1
 # %% [markdown]
 # ## A true deconvolution
 #
-# To undo a blur under noise is an old problem with a name: deconvolution, decades before neural networks. The classic method of Richardson
-# (1972) and Lucy (1974) starts from a grey image and corrects it again and again: blur the guess, divide the observed image by it, carry the
-# quotient back with C^T, multiply. It undoes nothing in one step, and the transposed convolution is one of its *parts*. (With more noise one
-# stops earlier: after many rounds the guess begins to explain the noise as well.)
+# To undo a blur under noise is an old problem with a name: deconvolution, decades before neural
+# networks. The classic method of Richardson (1972) and Lucy (1974) starts from a grey image and
+# corrects it again and again: blur the guess, divide the observed image by it, carry the quotient
+# back with C^T, multiply. It undoes nothing in one step, and the transposed convolution is one of
+# its *parts*. (With more noise one stops earlier: after many rounds the guess begins to explain
+# the noise as well.)
 
 # %%
 guess = np.full(noisy.shape, noisy.mean())
@@ -240,46 +270,59 @@ for _ in range(300):
 assert error(guess) < 0.5 * error(noisy)
 
 # %%
-shown = {"the digit x": digit, "blurred, 0.1 % noise\ny = C x + noise": noisy, "transposed\nC$^T$ y": F.conv_transpose2d(noisy, blur, padding=2).data,
-         "pseudo-inverse\nC$^+$ y": (inverse @ noisy.ravel()).reshape(28, 28), "Richardson-Lucy\na true deconvolution": guess}
-figure.keep(figure.gallery(shown, limits=(0, 1), notes=[f"error {error(image):.2g}" for image in shown.values()]), "04_not_the_inverse.png")
+shown = {"the digit x": digit, "blurred, 0.1 % noise\ny = C x + noise": noisy,
+         "transposed\nC$^T$ y": F.conv_transpose2d(noisy, blur, padding=2).data,
+         "pseudo-inverse\nC$^+$ y": (inverse @ noisy.ravel()).reshape(28, 28),
+         "Richardson-Lucy\na true deconvolution": guess}
+figure.keep(figure.gallery(shown, limits=(0, 1), notes=[f"error {error(image):.2g}" for image in shown.values()]),
+            "04_not_the_inverse.png")
 
 # %% [markdown]
-# With a stride it is plainer still: a stride-2 layer maps 784 pixels to 196 features. Three quarters of the image's dimensions are gone; no
-# matrix can bring them back. A generator does not *restore* these pixels. It has learnt kernels that *invent* plausible ones.
+# With a stride it is plainer still: a stride-2 layer maps 784 pixels to 196 features. Three
+# quarters of the image's dimensions are gone; no matrix can bring them back. A generator does not
+# *restore* these pixels. It has learnt kernels that *invent* plausible ones.
 
 # %%
 down = matrix.conv_matrix(rng.standard_normal((4, 4)), (28, 28), stride=2, padding=1).dense()
 assert down.shape == (196, 784)
 best = np.linalg.pinv(down) @ (down @ digit.ravel())                        # the smallest image with these features
 assert np.allclose(down @ best, down @ digit.ravel()) and error(best) > 0.5
-assert error(down.T @ (down @ digit.ravel())) > error(best)                 # C^T C x is no better: it is not even scaled right
+# C^T C x is no better: it is not even scaled right.
+assert error(down.T @ (down @ digit.ravel())) > error(best)
 
 # %% [markdown]
 # ## Three things called "deconvolutional network"
 #
-# | who | what it is | its kernels | what "deconvolution" means there |
-# |---|---|---|---|
-# | Zeiler et al. 2010 | sparse coding: the few features whose stamps add up to a given image | learnt, without labels | solving for the features |
-# | Zeiler and Fergus 2013 | a visualiser: one feature of a classifier carried back to pixels | the classifier's own | C^T, and switches for pooling |
-# | Long et al. 2015, Radford et al. 2015 | decoders, generators: features to image | trained by backpropagation | C^T, a layer like any other |
+# - Zeiler et al. 2010: sparse coding. It looks for the few features whose stamps add up to a given
+#   image. Its kernels are learnt without labels; "deconvolution" means solving for the features.
+# - Zeiler and Fergus 2013: a visualiser that carries one feature of a classifier back to pixels.
+#   Its kernels are the classifier's own; "deconvolution" means C^T, and switches for pooling.
+# - Long et al. 2015, Radford et al. 2015: decoders and generators, from features to an image.
+#   Their kernels are trained by backpropagation; "deconvolution" means C^T, a layer like any
+#   other.
 #
-# Articles write "DNN" for all three. This project is about the third, and has the second further on. Two more sentences to read with care:
+# Articles write "DNN" for all three. This project is about the third, and has the second further
+# on. Two more sentences to read with care:
 #
-# - "The decoder goes from low-level to high-level features." The reverse: decoding goes from abstract to concrete, from "a seven" to pixels.
-# - "Use the layer `Deconv2D`." It does not exist in tf.keras; the layer is `Conv2DTranspose` there and `ConvTranspose2d` in PyTorch and here.
+# - "The decoder goes from low-level to high-level features." The reverse: decoding goes from
+#   abstract to concrete, from "a seven" to pixels.
+# - "Use the layer `Deconv2D`." It does not exist in tf.keras; the layer is `Conv2DTranspose` there
+#   and `ConvTranspose2d` in PyTorch and here.
 #
 # ## What to take with you
 #
-# - A transposed convolution stamps the kernel, adds overlaps, crops. It is multiplication with C^T, and the gradient of the convolution.
+# - A transposed convolution stamps the kernel, adds overlaps, crops. It is multiplication with
+#   C^T, and the gradient of the convolution.
 # - Test it by <C x, y> == <x, C^T y>. Shapes prove nothing.
 # - `padding` crops; `output_padding` chooses among the sizes that convolve to the same one.
 # - "same" with an odd total has two versions, one pixel apart.
 # - It is not the inverse. True deconvolution is a problem to be solved, with C^T as a tool.
 #
-# Sources: V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", 2016, arXiv:1603.07285; M. Zeiler, D. Krishnan, G.
-# Taylor and R. Fergus, "Deconvolutional networks", CVPR 2010; M. Zeiler and R. Fergus, "Visualizing and understanding convolutional
-# networks", 2013, arXiv:1311.2901; J. Long, E. Shelhamer and T. Darrell, "Fully convolutional networks for semantic segmentation", CVPR 2015;
-# A. Radford, L. Metz and S. Chintala, "Unsupervised representation learning with deep convolutional GANs", 2015, arXiv:1511.06434; W.
-# Richardson, "Bayesian-based iterative method of image restoration", 1972; L. Lucy, "An iterative technique for the rectification of observed
-# distributions", 1974.
+# Sources: V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", 2016,
+# arXiv:1603.07285; M. Zeiler, D. Krishnan, G. Taylor and R. Fergus, "Deconvolutional networks",
+# CVPR 2010; M. Zeiler and R. Fergus, "Visualizing and understanding convolutional networks", 2013,
+# arXiv:1311.2901; J. Long, E. Shelhamer and T. Darrell, "Fully convolutional networks for semantic
+# segmentation", CVPR 2015; A. Radford, L. Metz and S. Chintala, "Unsupervised representation
+# learning with deep convolutional GANs", 2015, arXiv:1511.06434; W. Richardson, "Bayesian-based
+# iterative method of image restoration", 1972; L. Lucy, "An iterative technique for the
+# rectification of observed distributions", 1974.

@@ -1,16 +1,21 @@
-"""Lesson 5: from seven nested loops to an engine that keeps every core busy; each step asserted equal to the last, and timed on your machine."""
+"""Lesson 5: from seven nested loops to an engine that keeps every core busy;
+each step asserted equal to the last, and timed on your machine.
+"""
 # %% [markdown]
 # # 5. From loops to Numba
 #
-# Takes about 20 seconds on 2 cores (with the environment variable `MINIDECONV_SHORT=1` smaller layers are timed, in under 10), and half
-# an hour to read. You need lesson 3: a convolution, and `im2col`.
+# Takes about 20 seconds on 2 cores (with the environment variable `MINIDECONV_SHORT=1` smaller
+# layers are timed, in under 10), and half an hour to read. You need lesson 3: a convolution, and
+# `im2col`.
 #
-# A convolution is seven loops and a multiplication. Written that way in Python, *one step* of the GAN of lesson 8 would take about an
-# hour. This lesson rewrites the loops again and again. After each rewrite the result is compared with the first one by `==`: all numbers
-# are small integers, stored as floating-point numbers, so every sum is exact and no order of adding changes it.
+# A convolution is seven loops and a multiplication. Written that way in Python, *one step* of the
+# GAN of lesson 8 would take about an hour. This lesson rewrites the loops again and again. After
+# each rewrite the result is compared with the first one by `==`: all numbers are small integers,
+# stored as floating-point numbers, so every sum is exact and no order of adding changes it.
 #
-# Seconds are different. They depend on your processor and on what else it does, so they are printed, and a claim about them is
-# asserted only where it holds by a wide margin anywhere. Equalities, counts and types are asserted without a margin.
+# Seconds are different. They depend on your processor and on what else it does, so they are
+# printed, and a claim about them is asserted only where it holds by a wide margin anywhere.
+# Equalities, counts and types are asserted without a margin.
 
 # %%
 import os
@@ -19,12 +24,14 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from unittest.mock import patch
 
 import numba
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
+# %%
 import minideconv as md
 import minideconv.functional as F
 from minideconv import gan, kernels, lowering, optim, parallel, tiles
@@ -32,10 +39,12 @@ from minideconv.draw import figure
 from minideconv.kernels import fast, reference
 
 # %% [markdown]
-# How to time: run it several times and take the *shortest*. Other programs, interrupts and cold caches only ever add.
+# How to time: run it several times and take the *shortest*. Other programs, interrupts and cold
+# caches only ever add.
 
 # %%
-JIT = not numba.config.DISABLE_JIT              # False where Python runs with NUMBA_DISABLE_JIT=1: then everything here is tiny
+# False where Python runs with NUMBA_DISABLE_JIT=1: then everything here is tiny.
+JIT = not numba.config.DISABLE_JIT
 SHORT = os.environ.get("MINIDECONV_SHORT") == "1" or not JIT
 rng = np.random.default_rng(0)
 
@@ -57,8 +66,8 @@ print(parallel.processor(), "|", parallel.available_threads(), "processors |", *
 # %% [markdown]
 # ## Seven loops
 #
-# Notation: image x (N, H, W, C), kernel w (KH, KW, C, O), features y (N, OH, OW, O), stride s, padding p. Every y is a sum over
-# u, v and c, and there are N*OH*OW*O of them: seven loops.
+# Notation: image x (N, H, W, C), kernel w (KH, KW, C, O), features y (N, OH, OW, O), stride s,
+# padding p. Every y is a sum over u, v and c, and there are N*OH*OW*O of them: seven loops.
 
 
 # %%
@@ -79,7 +88,8 @@ def conv_loops(x, w, s, p, y):
 
 # %%
 N, C, O = (1, 8, 8) if SHORT else (4, 16, 16)
-x, w = integers(N, 14, 14, C), integers(4, 4, C, O)                         # a 4x4 kernel with stride 2 and padding 1: 14x14 -> 7x7
+# A 4x4 kernel with stride 2 and padding 1: 14x14 -> 7x7.
+x, w = integers(N, 14, 14, C), integers(4, 4, C, O)
 y = np.empty((N, 7, 7, O), np.float32)
 loops_ms = milliseconds(lambda: conv_loops(x, w, 2, 1, y), 1)
 correct = y.copy()
@@ -88,14 +98,16 @@ print(f"{count:,} multiplications, {1e6 * loops_ms / count:.0f} nanoseconds each
       f"{10e9 / 60e3 * loops_ms / count:.0f} minutes for the 10 billion of a GAN step")
 
 # %% [markdown]
-# A processor multiplies two numbers in less than one nanosecond. The rest of the time Python looks up names, makes an object for
-# every index, every entry and every product, checks their types, and throws them away.
+# A processor multiplies two numbers in less than one nanosecond. The rest of the time Python looks
+# up names, makes an object for every index, every entry and every product, checks their types, and
+# throws them away.
 #
 # ## First way out: few, large operations
 #
-# NumPy pays Python's price once for each *array* operation. `reference.im2col` copies all windows into rows with one copy for each of
-# the 16 taps, and the rest is one matrix product, done by BLAS, a library of matrix operations that are tuned for each processor
-# (Chellapilla et al. 2006 describe this for convolutions).
+# NumPy pays Python's price once for each *array* operation. `reference.im2col` copies all windows
+# into rows with one copy for each of the 16 taps, and the rest is one matrix product, done by
+# BLAS, a library of matrix operations that are tuned for each processor (Chellapilla et al. 2006
+# describe this for convolutions).
 
 
 # %%
@@ -107,13 +119,15 @@ def conv_columns(x, w, s, p, y, im2col):
 
 y[...] = 0
 numpy_ms = milliseconds(lambda: conv_columns(x, w, 2, 1, y, reference.im2col))
-assert np.array_equal(y, correct) and numpy_ms * 5 < loops_ms               # the claim, here and below: faster, and the same
+# The claim, here and below: faster, and the same.
+assert np.array_equal(y, correct) and numpy_ms * 5 < loops_ms
 
 # %% [markdown]
 # ## Second way out: compile the loops
 #
-# Numba reads a Python function, sees at the first call which types its arguments have, and compiles it to machine code for them.
-# The first call is therefore slow, and so is the first call with *another* type.
+# Numba reads a Python function, sees at the first call which types its arguments have, and
+# compiles it to machine code for them. The first call is therefore slow, and so is the first call
+# with *another* type.
 
 # %%
 compiled = numba.njit(nogil=True)(conv_loops)
@@ -121,7 +135,8 @@ first_call = milliseconds(lambda: compiled(x, w, 2, 1, y), 1)
 y[...] = 0
 later_call = milliseconds(lambda: compiled(x, w, 2, 1, y))
 assert np.array_equal(y, correct)
-print(f"first call {first_call:.0f} ms, later calls {later_call:.3f} ms; Python {loops_ms:.0f} ms, NumPy {numpy_ms:.3f} ms")
+print(f"first call {first_call:.0f} ms, later calls {later_call:.3f} ms; Python {loops_ms:.0f} ms, NumPy "
+      f"{numpy_ms:.3f} ms")
 if JIT:
     assert compiled.py_func is conv_loops                                   # the Python function is still there
     assert later_call * 5 < loops_ms
@@ -130,44 +145,56 @@ if JIT:
     assert len(compiled.signatures) == 2
 
 # %% [markdown]
-# The engine's kernels are declared with `cache=True`: their machine code is kept in a file, and the next *process* need not compile
-# again.
+# The engine's kernels are declared with `cache=True`: their machine code is kept in a file, and
+# the next *process* need not compile again.
 #
 # ## Neither alone: the engine
 #
-# On a small layer the compiled loops do well. On a large one they do not: the compiler may not reorder the additions of a float sum
-# (rounding would differ), so it uses one lane of a vector unit that has 8 or 16, and it fetches numbers from memory again and again
-# that BLAS would keep close. BLAS is best at sums of products, loops are best at moving numbers about. So one would take compiled
-# loops for `im2col` and `col2im` (and pooling, batch norm, Adam), and BLAS for the product between them. The engine did that at first;
-# what it does now comes further down.
+# On a small layer the compiled loops do well. On a large one they do not: the compiler may not
+# reorder the additions of a float sum (rounding would differ), so it uses one lane of a vector
+# unit that has 4 (on ARM), 8 or 16, and it fetches numbers from memory again and again that BLAS
+# would keep close. BLAS is best at sums of products, loops are best at moving numbers about. So
+# one would take compiled loops for `im2col` and `col2im` (and pooling, batch norm, Adam), and BLAS
+# for the product between them. The engine did that at first; what it does now comes further down.
 
 # %%
 ways = {"seven loops, compiled": lambda x, w, y: compiled(x, w, 2, 1, y),
         "NumPy im2col, BLAS": lambda x, w, y: conv_columns(x, w, 2, 1, y, reference.im2col),
         "compiled im2col, BLAS": lambda x, w, y: conv_columns(x, w, 2, 1, y, fast.im2col),
         "the engine": lambda x, w, y: np.copyto(y, F.conv2d(x, w, stride=2, padding=1).data)}
-layers = {"small": (x, w), "large": (integers(2 if SHORT else 32, 14, 14, 64), integers(4, 4, 64, 128)) if JIT else (x, w)}
+layers = {"small": (x, w), "large": (x, w)}
+if JIT:
+    layers["large"] = integers(2 if SHORT else 32, 14, 14, 64), integers(4, 4, 64, 128)
+
+
+# %%
 took, work = {}, {}
 for size, (x, w) in layers.items():
     work[size] = len(x) * 7 * 7 * w.size
     took[size] = {"seven loops, Python": loops_ms * work[size] / count}     # for the large layer: what it would take
     results = [np.empty((len(x), 7, 7, w.shape[3]), np.float32) for _ in ways]
-    for (name, way), y in zip(ways.items(), results):
+    for (name, way), y in zip(ways.items(), results, strict=True):
         way(x, w, y)
-        took[size][name] = milliseconds(lambda: way(x, w, y))
+        took[size][name] = milliseconds(partial(way, x, w, y))
     assert all(np.array_equal(y, results[0]) for y in results)
 assert not JIT or took["large"]["the engine"] < took["large"]["seven loops, compiled"]
 
 
 # %%
-@figure.look
+def duration(milliseconds):
+    return f"{milliseconds:.2g} ms" if milliseconds < 100 else f"{milliseconds / 1000:.2g} s"
+
+
+# %%
+@figure.style()
 def draw_times():
     picture = figure.new_figure(7.5, 2.5)
-    for axes, (size, times) in zip(picture.subplots(1, 2, sharey=True), took.items()):
-        shades = [figure.PALETTE[name] for name in ("dark", "middle", "faint", "light", "accent")]
-        bars = axes.barh(list(times), list(times.values()), color=shades, edgecolor=figure.PALETTE["ink"], linewidth=0.7)
-        axes.bar_label(bars, [f"{value:.2g} ms" if value < 100 else f"{value / 1000:.2g} s" for value in times.values()], padding=3, fontsize=8)
-        axes.set(xscale="log", xlim=(1e-3, 1e7), xlabel="milliseconds, each mark 100 times the last", title=f"{size} layer: {work[size]:,} products")
+    shades = list(map(figure.PALETTE.get, ("dark", "middle", "faint", "light", "accent")))
+    for axes, (size, times) in zip(picture.subplots(1, 2, sharey=True), took.items(), strict=True):
+        bars = axes.barh(list(times), times.values(), color=shades, edgecolor=figure.PALETTE["ink"], linewidth=0.7)
+        axes.bar_label(bars, map(duration, times.values()), padding=3, fontsize=8)
+        axes.set(xscale="log", xlim=(1e-3, 1e7), title=f"{size} layer: {work[size]:,} products")
+        axes.set_xlabel("milliseconds, each mark 100 times the last")
         axes.set_xticks([0.01, 1, 100, 1e4, 1e6], ["0.01", "1", "100", "10 000", "1 000 000"])
         axes.minorticks_off()
     bars[0].set(facecolor="white", hatch="////", label="estimated")
@@ -176,27 +203,31 @@ def draw_times():
     return picture
 
 
+# %%
 figure.keep(draw_times(), "05_loops.png")
 
 # %% [markdown]
-# On the small layer the engine is slower than its own two pieces: checking arguments, writing the tape and waking threads cost it about a
-# tenth of a millisecond per operation, whatever the size. On the large layer that is nothing.
+# On the small layer the engine is slower than its own two pieces: checking arguments, writing the
+# tape and waking threads cost it about a tenth of a millisecond per operation, whatever the size.
+# On the large layer that is nothing.
 
 # %% [markdown]
 # ## Stepping through it
 #
 # Machine code has no Python lines to step through. Three ways back:
 #
-# - `md.kernels.use("reference")`: the NumPy versions run, a dozen lines each. They are the definition of what the fast ones must do.
+# - `md.kernels.use("reference")`: the NumPy versions run, a dozen lines each. They are the
+#   definition of what the fast ones must do.
 # - `fast.im2col.py_func(...)`: the Python function that was compiled.
-# - `NUMBA_DISABLE_JIT=1 python -m pdb your_script.py`: nothing is compiled, your debugger steps into every loop. Use tiny arrays, as
-#   this lesson does under that setting. Breakpoints inside a pool's thread need a debugger that follows threads: set `MINIDECONV_NUM_THREADS=1`.
+# - `NUMBA_DISABLE_JIT=1 python -m pdb your_script.py`: nothing is compiled, your debugger steps
+#   into every loop. Use tiny arrays, as this lesson does under that setting. Breakpoints inside a
+#   pool's thread need a debugger that follows threads: set `MINIDECONV_NUM_THREADS=1`.
 
 # %%
 small = integers(1, 5, 5, 2)
 cols = {name: np.empty((1, 3, 3, 3, 3, 2), np.float32) for name in ("reference", "python", "compiled")}
 plain_python = getattr(fast.im2col, "py_func", fast.im2col)
-for im2col, result in zip((reference.im2col, plain_python, fast.im2col), cols.values()):
+for im2col, result in zip((reference.im2col, plain_python, fast.im2col), cols.values(), strict=True):
     im2col(small, (2, 2), (1, 1), (1, 1), result)
 assert np.array_equal(cols["reference"], cols["python"]) and np.array_equal(cols["python"], cols["compiled"])
 
@@ -206,17 +237,21 @@ readable = F.conv_transpose2d(correct, w, stride=2, padding=1)
 kernels.use("fast")
 assert np.array_equal(readable.data, F.conv_transpose2d(correct, w, stride=2, padding=1).data)
 
+# %%
 source = os.pathsep.join(filter(None, [os.path.dirname(os.path.dirname(md.__file__)), os.environ.get("PYTHONPATH")]))
 look_inside = [sys.executable, "-c", "from minideconv.kernels import fast; print(type(fast.im2col).__name__)"]
-answer = subprocess.run(look_inside, env={**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": source}, capture_output=True, text=True)
-assert answer.stdout.strip() == "function"                                  # with the JIT off: an ordinary Python function
+answer = subprocess.run(look_inside, env={**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": source},
+                        capture_output=True, text=True)
+# With the JIT off: an ordinary Python function.
+assert answer.stdout.strip() == "function"
 
 # %% [markdown]
 # ## Where a training step's time goes
 #
-# Do not guess what to make fast: measure. `tensor.observe` hands every operation and every gradient to an *observer*, which runs it and
-# may look at the clock. A gradient runs operations of its own; only the outermost call is counted here, so that no time counts twice.
-# `minideconv train --profile` does the same with more columns.
+# Do not guess what to make fast: measure. `tensor.observe` hands every operation and every
+# gradient to an *observer*, which runs it and may look at the clock. A gradient runs operations of
+# its own; only the outermost call is counted here, so that no time counts twice. `minideconv train
+# --profile` does the same with more columns.
 #
 # What is watched is half a round of a GAN: its generator learns through the discriminator.
 
@@ -246,7 +281,9 @@ z = rng.standard_normal((BATCH, 100)).astype(np.float32)
 
 
 def watched(inputs, steps=5):
-    """A Stopwatch of some steps of the generator, all their milliseconds, and Adam's among them."""
+    """A Stopwatch of some steps of the generator, all their milliseconds,
+    and Adam's among them.
+    """
     watch, all_ms, adam_ms = Stopwatch(), 0, 0
     for _ in range(steps):
         with md.tensor.observe(watch):
@@ -257,37 +294,44 @@ def watched(inputs, steps=5):
 
 
 # %%
-watched(None)                                                               # the first steps compile kernels, or load them from their file
+# The first steps compile kernels, or load them from their file.
+watched(None)
 watch, all_ms, adam_ms = watched(None)
 print(f"a step of the generator, {BATCH} images: {all_ms / 5:.1f} ms")
 for (name, direction), value in [*watch.milliseconds.most_common(8), (("Adam", "update"), adam_ms)]:
     print(f"  {name:<20}{direction:<10}{value / 5:8.2f} ms {value / all_ms:7.1%}")
 assert sum(watch.milliseconds.values()) + adam_ms <= all_ms                 # no time was counted twice
 assert watch.calls["conv", "forward"] == watch.calls["conv_transpose", "forward"] == 5 * 2
-assert watch.calls["conv", "backward"] == 5 * (3 + 2)                       # D's two layers: image and kernel each, and one bias
+# D's two layers: image and kernel each, and one bias.
+assert watch.calls["conv", "backward"] == 5 * (3 + 2)
 
 # %% [markdown]
-# Convolutions and their gradients are where the time goes. And something here is not needed at all: this step moves the generator
-# alone, yet gradients of D's kernels are computed as well. Say what is wanted, and the walk back leaves out the rest:
+# Convolutions and their gradients are where the time goes. And something here is not needed at
+# all: this step moves the generator alone, yet gradients of D's kernels are computed as well. Say
+# what is wanted, and the walk back leaves out the rest:
 
 # %%
 frugal, frugal_ms, _ = watched(G.parameters())
-assert frugal.calls["conv", "backward"] == 5 * 2                            # only those of the images, which lead back to G
+# Only those of the images, which lead back to G.
+assert frugal.calls["conv", "backward"] == 5 * 2
 print(f"all gradients {all_ms / 5:.1f} ms, only the generator's {frugal_ms / 5:.1f} ms")
 
 # %% [markdown]
 # ## Threads
 #
-# The engine cuts the batch into chunks of a few images, and plain Python threads take the next chunk when they are done with one.
-# (NumPy and `nogil=True` functions release Python's lock while they compute.) The chunks depend on shapes alone, never on the number of
-# threads, and each writes a part of the result that is its own. A kernel gradient is a sum over the batch: there each chunk writes its
-# share, and the shares are added in the chunks' order. So the number of threads changes no bit, even for ordinary numbers that do
-# round. (If other programs keep your processors busy, threads gain nothing: then time this again when it is quiet.)
+# The engine cuts the batch into chunks of a few images, and plain Python threads take the next
+# chunk when they are done with one. (NumPy and `nogil=True` functions release Python's lock while
+# they compute.) The chunks depend on shapes alone, never on the number of threads, and each writes
+# a part of the result that is its own. A kernel gradient is a sum over the batch: there each chunk
+# writes its share, and the shares are added in the chunks' order. So the number of threads changes
+# no bit, even for ordinary numbers that do round. (If other programs keep your processors busy,
+# threads gain nothing: then time this again when it is quiet.)
 
 # %%
 batch = 128 if JIT and not SHORT else 32 if JIT else 2
 x = rng.standard_normal((batch, 14, 14, 64)).astype(np.float32)             # the layer that everything below measures:
-w = rng.standard_normal((4, 4, 64, 128)).astype(np.float32)                 # 64 -> 128 channels, 4x4, stride 2, padding 1
+# 64 -> 128 channels, 4x4, stride 2, padding 1
+w = rng.standard_normal((4, 4, 64, 128)).astype(np.float32)
 g = rng.standard_normal((batch, 7, 7, 128)).astype(np.float32)
 everyone = max(2, parallel.available_threads())
 
@@ -307,11 +351,12 @@ for name, operation in trio.items():
     md.set_num_threads(everyone)
     together, together_ms = operation(), milliseconds(operation)
     assert alone.tobytes() == together.tobytes()                            # the claim: the same bits
-    print(f"{name:<18} 1 thread {alone_ms:7.2f} ms, {everyone} threads {together_ms:7.2f} ms: {alone_ms / together_ms:.2f} times as fast")
+    print(f"{name:<18} 1 thread {alone_ms:7.2f} ms, {everyone} threads {together_ms:7.2f} ms: "
+          f"{alone_ms / together_ms:.2f} times as fast")
 
 # %% [markdown]
-# Why the order matters at all: floating-point addition is not associative. Had each thread its own sum, the result would depend on who
-# took which chunk.
+# Why the order matters at all: floating-point addition is not associative. Had each thread its own
+# sum, the result would depend on who took which chunk.
 
 # %%
 large, one = np.float32(1e8), np.float32(1)
@@ -320,11 +365,12 @@ assert (large + one) - large == 0 and (large - large) + one == 1
 # %% [markdown]
 # ## Why not `prange`
 #
-# Numba can also spread a loop over threads: `njit(parallel=True)` and `prange`. We use neither, for two reasons.
+# Numba can also spread a loop over threads: `njit(parallel=True)` and `prange`. We use neither,
+# for two reasons.
 #
-# First, `col2im` *adds* to pixels that several windows share, and `image[i] += value` is a read, an addition and a write. Two threads
-# may both read before either writes, and then one addition is lost. For single entries of arrays Numba does not prevent it (numba issue
-# 3681). By hand:
+# First, `col2im` *adds* to pixels that several windows share, and `image[i] += value` is a read,
+# an addition and a write. Two threads may both read before either writes, and then one addition is
+# lost. For single entries of arrays Numba does not prevent it (numba issue 3681). By hand:
 
 # %%
 pixel = np.zeros(1)
@@ -334,9 +380,10 @@ pixel[0] = read_by_b + 1
 assert pixel[0] == 1                                                        # 1 + 1 = 1: the race
 
 # %% [markdown]
-# Second, a process should have one pool of threads at work. BLAS has its own. If each of our threads calls a BLAS that starts threads
-# too, they compete for the same processors, and waiting threads spin instead of sleeping. So `parallel.run` gives BLAS one thread while
-# ours are at work, and its setting back afterwards. See what it costs not to:
+# Second, a process should have one pool of threads at work. BLAS has its own. If each of our
+# threads calls a BLAS that starts threads too, they compete for the same processors, and waiting
+# threads spin instead of sleeping. So `parallel.run` gives BLAS one thread while ours are at work,
+# and its setting back afterwards. See what it costs not to:
 
 # %%
 def blas_threads():
@@ -350,7 +397,8 @@ assert set(during) <= {1} and blas_threads() == before                      # in
 jobs = range(8 if SHORT else 32)
 rows = [integers(392, 1024) for _ in jobs]                                  # the columns of eight images each
 taps, products = integers(1024, 128), np.empty((len(jobs), 392, 128), np.float32)
-with ThreadPoolExecutor(everyone) as pool:                                  # our threads, and BLAS's own in each of them
+# Our threads, and BLAS's own in each of them.
+with ThreadPoolExecutor(everyone) as pool:
     two_pools = milliseconds(lambda: list(pool.map(lambda i: np.matmul(rows[i], taps, out=products[i]), jobs)))
 fought_for = products.copy()
 one_pool = milliseconds(lambda: parallel.run(lambda i: np.matmul(rows[i], taps, out=products[i]), len(jobs)))
@@ -360,10 +408,11 @@ print(f"{len(jobs)} products: two pools {two_pools:.2f} ms, one pool {one_pool:.
 # %% [markdown]
 # ## Memory order
 #
-# Memory hands out numbers by the *cache line*, 64 bytes of neighbours. Our images are (N, H, W, C), channels last: in memory the C
-# numbers of a pixel lie side by side, and so do the pixels of a row. One row of a window is then a single run of KW*C numbers, and
-# `im2col` copies runs. With channels first, (N, C, H, W), a run is only KW numbers long, and a row of columns is put together from C
-# times as many of them.
+# Memory hands out numbers by the *cache line*, 64 bytes of neighbours. Our images are (N, H, W,
+# C), channels last: in memory the C numbers of a pixel lie side by side, and so do the pixels of a
+# row. One row of a window is then a single run of KW*C numbers, and `im2col` copies runs. With
+# channels first, (N, C, H, W), a run is only KW numbers long, and a row of columns is put together
+# from C times as many of them.
 
 # %%
 last = integers(batch, 16, 16, 64)                                          # already padded: 14 + 2
@@ -393,10 +442,12 @@ print(f"im2col on one thread: channels last {last_ms:.2f} ms, channels first {fi
 # %% [markdown]
 # ## The product itself
 #
-# A core can multiply and add two vectors of numbers in every cycle, if nothing else holds it up. A compiled loop over arrays is held up:
-# for every multiplication it loads a sum and stores it again. BLAS keeps a block of sums in the processor's registers from the first term
-# to the last, and loads little in between. So does the engine (`kernels/products.py`: 8 rows of 32 sums where the processor has AVX-512),
-# since its own product can do what BLAS's cannot: read windows or tiles that exist only a few rows at a time.
+# A core can multiply and add two vectors of numbers in every cycle, if nothing else holds it up. A
+# compiled loop over arrays is held up: for every multiplication it loads a sum and stores it
+# again. BLAS keeps a block of sums in the processor's registers from the first term to the last,
+# and loads little in between. So does the engine (`kernels/products.py`: 8 rows of 32 sums where
+# the processor has AVX-512), since its own product can do what BLAS's cannot: read windows or
+# tiles that exist only a few rows at a time.
 
 
 # %%
@@ -412,12 +463,14 @@ def product_loops(a, b, out):
 # %%
 rows, terms, columns = (768, 256, 128) if JIT else (9, 5, 3)
 a, b = integers(rows, terms), integers(terms, columns)
-panels = kernels.panels(1, terms, columns, np.float32)[0]                   # the right factor, cut so that 32 columns lie together
+# The right factor, cut so that 32 columns lie together.
+panels = kernels.panels(1, terms, columns, np.float32)[0]
 fast.pack(b, False, 0, panels)
 outs = {name: np.empty((rows, columns), np.float32) for name in ("compiled loops", "BLAS", "a register block")}
 by_hand = {"compiled loops": lambda: product_loops(a, b, outs["compiled loops"]),
            "BLAS": lambda: np.matmul(a, b, out=outs["BLAS"]),
-           "a register block": lambda: fast.gather(a.reshape(1, 1, rows, terms), panels, (1, 1), (1, 1), (0, 0), (1, 1),      # a 1x1 kernel is a product
+           # A 1x1 kernel is a product.
+           "a register block": lambda: fast.gather(a.reshape(1, 1, rows, terms), panels, (1, 1), (1, 1), (0, 0), (1, 1),
                                                    outs["a register block"].reshape(1, 1, rows, columns))}
 with threadpool_limits(1):
     for name, way in by_hand.items():
@@ -428,11 +481,12 @@ assert all(np.array_equal(out, outs["BLAS"]) for out in outs.values())
 # %% [markdown]
 # ## Chunks that fit into a cache
 #
-# Columns of the whole batch of 128 are 26 MB: 16 numbers for every 4 that the image has. Written to main memory and read back, they cost
-# memory and time. The engine never writes them all: `gather` fills the windows of some dozen pixels, multiplies them while they are in the
-# core's cache, and overwrites them with the next. What a thread takes from the batch at a time, a chunk, is a few images, counted in the bytes
-# that their columns would take (`lowering.COLUMN_BYTES`). Too small is worse: every chunk costs some Python. Too large leaves threads idle
-# at the end.
+# Columns of the whole batch of 128 are 26 MB: 16 numbers for every 4 that the image has. Written
+# to main memory and read back, they cost memory and time. The engine never writes them all:
+# `gather` fills the windows of some dozen pixels, multiplies them while they are in the core's
+# cache, and overwrites them with the next. What a thread takes from the batch at a time, a chunk,
+# is a few images, counted in the bytes that their columns would take (`lowering.COLUMN_BYTES`).
+# Too small is worse: every chunk costs some Python. Too large leaves threads idle at the end.
 
 # %%
 assert 128 * 7 * 7 * 4 * 4 * 64 * 4 == 25_690_112
@@ -441,7 +495,8 @@ expected = layer()
 budgets = [2 ** power for power in range(15, 26, 5 if SHORT else 1)]
 by_budget = {"columns and one product (lowering)": [], "fewer products (tiles, below)": []}
 for budget in budgets:
-    with patch.object(tiles, "LAYERS", {}), patch.object(lowering, "COLUMN_BYTES", budget):      # an empty list of layers: no tiles
+    # An empty list of layers: no tiles.
+    with patch.object(tiles, "LAYERS", {}), patch.object(lowering, "COLUMN_BYTES", budget):
         assert np.array_equal(layer(), expected)
         by_budget["columns and one product (lowering)"].append(milliseconds(layer))
     with patch.object(tiles, "PART_BYTES", budget):
@@ -450,35 +505,41 @@ for budget in budgets:
 
 
 # %%
-@figure.look
+@figure.style()
 def draw_budgets():
     picture = figure.new_figure(6.5, 2.9, f"conv2d, {batch} images of 14x14x64 to 7x7x128, on {everyone} threads")
     axes = picture.subplots()
     looks = (("dark", "o-", lowering.COLUMN_BYTES), ("accent", "s--", tiles.PART_BYTES))
-    for (name, times), (colour, line, chosen) in zip(by_budget.items(), looks):
+    for (name, times), (colour, line, chosen) in zip(by_budget.items(), looks, strict=True):
         axes.plot(budgets, times, line, color=figure.PALETTE[colour], markersize=4, label=name)
         axes.axvline(chosen, color=figure.PALETTE[colour], linestyle=line[1:], linewidth=0.8)
     axes.set_xscale("log", base=2)
-    axes.set_xticks(budgets[::2], [f"{size >> 10} KB" if size < 2 ** 20 else f"{size >> 20} MB" for size in budgets[::2]])
-    axes.set(ylim=(0, None), ylabel="milliseconds", xlabel="bytes that a chunk may take; upright lines: what the engine chose")
+    names = [f"{size >> 10} KB" if size < 2 ** 20 else f"{size >> 20} MB" for size in budgets[::2]]
+    axes.set_xticks(budgets[::2], names)
+    axes.set_xlabel("bytes that a chunk may take; upright lines: what the engine chose")
+    axes.set(ylim=(0, None), ylabel="milliseconds")
     axes.legend()
     return picture
 
 
+# %%
 figure.keep(draw_budgets(), "05_chunks.png")
 
 # %% [markdown]
 # ## Fewer products
 #
-# The fastest multiplication is the one that is not done. Two neighbouring outputs of a filter with two taps take four products:
+# The fastest multiplication is the one that is not done. Two neighbouring outputs of a filter with
+# two taps take four products:
 #
 #     y0 = d0 g0 + d1 g1        y1 = d1 g0 + d2 g1
 #
-# or three (Winograd 1980; Lavin and Gray 2016 for convolutions): `y0 = a + b` and `y1 = b - c` with
+# or three (Winograd 1980; Lavin and Gray 2016 for convolutions): `y0 = a + b` and `y1 = b - c`
+# with
 #
 #     a = (d0 - d1) g0          b = d1 (g0 + g1)          c = (d1 - d2) g1
 #
-# g0 + g1 is computed once for all images. As matrices, so that rows and columns of an image can each be treated in this way:
+# g0 + g1 is computed once for all images. As matrices, so that rows and columns of an image can
+# each be treated in this way:
 
 # %%
 data, kernel, outputs = tiles.FILTERINGS[2]                                 # (3, 3), (3, 2), (3, 2)
@@ -493,14 +554,18 @@ assert np.array_equal(outputs.T @ nine @ outputs, slow)
 assert nine.size == 9 and slow.size * g.size == 16                          # the claim: 9 products do the work of 16
 
 # %% [markdown]
-# In a layer every d and g is a matrix over channels, so each of the products is a matrix product, and the additions are little beside
-# it. A 4x4 kernel with stride 2 has two taps for even rows and two for odd ones: it is four 2x2 filters, one for each *phase* of the
-# image, and all four save 9 to 16. `tiles.py` does this. We count the multiplications that the engine's kernels are given, with and without it:
+# In a layer every d and g is a matrix over channels, so each of the products is a matrix product,
+# and the additions are little beside it. A 4x4 kernel with stride 2 has two taps for even rows and
+# two for odd ones: it is four 2x2 filters, one for each *phase* of the image, and all four save 9
+# to 16. `tiles.py` does this. We count the multiplications that the engine's kernels are given,
+# with and without it:
 
 
 # %%
 def multiplications_of(function):
-    """Both kernels end with what they write; for each number of it there are as many products as the panels have rows."""
+    """Both kernels end with what they write; for each number of it there are as many products as
+    the panels have rows.
+    """
     gather, tile_products, counts = fast.gather, fast.tile_products, []
 
     def counting_gather(x, panels, *rest):
@@ -517,22 +582,28 @@ def multiplications_of(function):
 
 
 # %%
-tiles.POSITIONS = 1                                                         # however few pixels there are: the engine asks for a thousand
-x, w = integers(batch, 16, 16, 64), integers(4, 4, 64, 128)                 # 16 -> 8 outputs along an axis: four tiles of two
+# However few pixels there are: the engine asks for a thousand.
+tiles.POSITIONS = 1
+# 16 -> 8 outputs along an axis: four tiles of two
+x, w = integers(batch, 16, 16, 64), integers(4, 4, 64, 128)
 with patch.object(tiles, "LAYERS", {}):
     direct, direct_count, direct_ms = layer(), multiplications_of(layer), milliseconds(layer)
-assert np.array_equal(layer(), direct)                                      # exact on integers: -1, 0 and 1 are all it adds with
+# Exact on integers: -1, 0 and 1 are all it adds with.
+assert np.array_equal(layer(), direct)
 assert direct_count == batch * 8 * 8 * 4 * 4 * 64 * 128
 assert multiplications_of(layer) * 16 == direct_count * 9
 nine_ms = milliseconds(layer)
-print(f"16 products {direct_ms:.2f} ms, 9 products {nine_ms:.2f} ms: {direct_ms / nine_ms:.2f} times as fast (16/9 = 1.78)")
+print(f"16 products {direct_ms:.2f} ms, 9 products {nine_ms:.2f} ms: {direct_ms / nine_ms:.2f} times as fast "
+      "(16/9 = 1.78)")
 
 # %% [markdown]
-# It is less than 16/9, since making and undoing the tiles is work as well, and work of the slow kind: moving memory. With few channels
-# nothing would be left of the gain, nor with few pixels, since the kernel is combined anew in every call; `tiles.LAYERS` and
-# `tiles.POSITIONS` say from how many on it is used.
+# It is less than 16/9, since making and undoing the tiles is work as well, and work of the slow
+# kind: moving memory. With few channels nothing would be left of the gain, nor with few pixels,
+# since the kernel is combined anew in every call; `tiles.LAYERS` and `tiles.POSITIONS` say from
+# how many on it is used.
 #
-# The price: numbers that do round, round a little more, since differences are formed before the products.
+# The price: numbers that do round, round a little more, since differences are formed before the
+# products.
 
 # %%
 x, w = (rng.standard_normal(shape).astype(np.float32) for shape in (x.shape, w.shape))
@@ -547,10 +618,11 @@ assert max(errors.values()) < 1e-5
 # %% [markdown]
 # ## One float64 is enough
 #
-# All of the above is in float32: half the bytes, twice the lanes of a vector unit. One stray float64 undoes it. A Python number is
-# harmless; a NumPy scalar (`np.sqrt(0.5)` gives one) makes the whole array float64 in NumPy 2. In compiled loops every number from outside
-# is a float64. The result still *lies* in a float32 array, so no type gives it away, but the loop computes in float64 and converts to and
-# fro. A first version of the engine's Adam had this bug:
+# All of the above is in float32: half the bytes, twice the lanes of a vector unit. One stray
+# float64 undoes it. A Python number is harmless; a NumPy scalar (`np.sqrt(0.5)` gives one) makes
+# the whole array float64 in NumPy 2. In compiled loops every number from outside is a float64. The
+# result still *lies* in a float32 array, so no type gives it away, but the loop computes in
+# float64 and converts to and fro. A first version of the engine's Adam had this bug:
 
 
 # %%
@@ -559,7 +631,8 @@ assert (ones * 0.5).dtype == np.float32
 assert (ones * np.float64(0.5)).dtype == (np.float64 if int(np.__version__.split(".")[0]) >= 2 else np.float32)
 
 
-@numba.njit(error_model="numpy")                    # x / 0 is inf, as in NumPy: a check at every division would keep the vector unit out
+# X / 0 is inf, as in NumPy: a check at every division would keep the vector unit out.
+@numba.njit(error_model="numpy")
 def adam_loop(p, g, m, v, rate, keep1, rest1, keep2, rest2, eps):
     for k in range(p.size):
         m[k] = keep1 * m[k] + rest1 * g[k]
@@ -569,29 +642,34 @@ def adam_loop(p, g, m, v, rate, keep1, rest1, keep2, rest2, eps):
 
 # %%
 scalars = (1e-3, 0.5, 0.5, 0.999, 0.001, 1e-8)
-for size in (20_000, 627_000) if JIT else (100,):                           # one fits into a cache; the other is all of the generator above
+# One fits into a cache; the other is all of the generator above.
+for size in (20_000, 627_000) if JIT else (100,):
     start = [rng.standard_normal(size).astype(np.float32) for _ in range(3)] + [np.ones(size, np.float32)]
     moved = {}
-    for kind in (np.float64, np.float32):                                   # the same function, the same arrays: only six scalars differ
+    # The same function, the same arrays: only six scalars differ.
+    for kind in (np.float64, np.float32):
         copies, numbers = [array.copy() for array in start], [kind(value) for value in scalars]
         adam_loop(*copies, *numbers)
         moved[kind] = copies[0].copy()
-        passed = milliseconds(lambda: adam_loop(*copies, *numbers), 20)
-        print(f"Adam on {size:,} parameters, {kind.__name__} scalars: {1e6 * passed / size:.2f} nanoseconds per parameter")
+        passed = milliseconds(partial(adam_loop, *copies, *numbers), 20)
+        print(f"Adam on {size:,} parameters, {kind.__name__} scalars: {1e6 * passed / size:.2f} nanoseconds per "
+              "parameter")
     assert moved[np.float64].dtype == moved[np.float32].dtype == np.float32                    # nothing shows
     assert np.allclose(moved[np.float64], moved[np.float32], atol=1e-6)
 assert not JIT or len(adam_loop.signatures) == 2                            # yet they are two different machine codes
 
 # %% [markdown]
-# So `fast.adam` first turns its scalars into the arrays' own type. (In the cache that counts. Seven numbers that come from and go to main
-# memory for each parameter may take longer than either arithmetic; the two types then come out alike.)
+# So `fast.adam` first turns its scalars into the arrays' own type. (In the cache that counts.
+# Seven numbers that come from and go to main memory for each parameter may take longer than either
+# arithmetic; the two types then come out alike.)
 #
 # ## Fresh memory is not free
 #
-# A large new array is a promise of the operating system. Each page (mostly 4 KB) is found and filled with zeros when it is first
-# written, and given back when the array is freed. Training makes the same arrays in every step, so the trainer asks the C library to keep
-# freed memory (`parallel._keep_memory`, on Linux), and chunks use buffers that their thread keeps (`parallel.scratch`). Where the system
-# deals in huge pages (2 MB) the difference is small.
+# A large new array is a promise of the operating system. Each page (mostly 4 KB) is found and
+# filled with zeros when it is first written, and given back when the array is freed. Training
+# makes the same arrays in every step, so the trainer asks the C library to keep freed memory
+# (`parallel._keep_memory`, on Linux), and chunks use buffers that their thread keeps
+# (`parallel.scratch`). Where the system deals in huge pages (2 MB) the difference is small.
 
 # %%
 kept = np.empty(1 << 23, np.float32)                                        # 32 MB
@@ -606,14 +684,16 @@ assert buffers[0] == buffers[1]                                             # th
 # %% [markdown]
 # ## A question
 #
-# **Question.** Back to 14x14 images: 7 outputs along an axis, and 7 is odd. Tiles of two cover 8, so one output of the last tile is not
-# wanted. Of a tile's three products, a serves y0 only, b both, c y1 only. How many products does an axis of 7 need, and is the gain in
-# two dimensions still 16/9?
+# **Question.** Back to 14x14 images: 7 outputs along an axis, and 7 is odd. Tiles of two cover 8,
+# so one output of the last tile is not wanted. Of a tile's three products, a serves y0 only, b
+# both, c y1 only. How many products does an axis of 7 need, and is the gain in two dimensions
+# still 16/9?
 #
 # <details><summary>Answer</summary>
 #
-# The last tile can leave out c: 3 + 3 + 3 + 2 = 11 instead of 7 * 2 = 14. In two dimensions 121 instead of 196: a gain of 1.62, not of
-# 1.78 (and had the last tile been computed in full, 144: 1.36).
+# The last tile can leave out c: 3 + 3 + 3 + 2 = 11 instead of 7 * 2 = 14. In two dimensions 121
+# instead of 196: a gain of 1.62, not of 1.78 (and had the last tile been computed in full, 144:
+# 1.36).
 #
 # </details>
 
@@ -626,12 +706,15 @@ assert multiplications_of(layer) * 196 == direct_count * 121
 # %% [markdown]
 # ## What to take with you
 #
-# - Write the slow version first and keep it: it is what the fast one is compared with, by `==`, on integers.
-# - Compile the loops that move numbers, and keep the sums of products in registers. Measure before you change anything, and take the shortest
-#   of several times.
-# - One pool of threads, chunks that depend on shapes alone, and every chunk writes what is its own: no race, and the same bits for any
-#   number of threads.
+# - Write the slow version first and keep it: it is what the fast one is compared with, by `==`, on
+#   integers.
+# - Compile the loops that move numbers, and keep the sums of products in registers. Measure before
+#   you change anything, and take the shortest of several times.
+# - One pool of threads, chunks that depend on shapes alone, and every chunk writes what is its
+#   own: no race, and the same bits for any number of threads.
 #
-# Sources: K. Chellapilla, S. Puri and P. Simard, "High performance convolutional neural networks for document processing", 2006
-# (im2col); S. Winograd, "Arithmetic complexity of computations", 1980; A. Lavin and S. Gray, "Fast algorithms for convolutional neural
-# networks", 2016, arXiv:1509.09308; numba issue 3681, "parallel prange race condition", 2019, github.com/numba/numba.
+# Sources: K. Chellapilla, S. Puri and P. Simard, "High performance convolutional neural networks
+# for document processing", 2006 (im2col); S. Winograd, "Arithmetic complexity of computations",
+# 1980; A. Lavin and S. Gray, "Fast algorithms for convolutional neural networks", 2016,
+# arXiv:1509.09308; numba issue 3681, "parallel prange race condition", 2019,
+# github.com/numba/numba.

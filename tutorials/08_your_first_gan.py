@@ -1,17 +1,23 @@
-"""Lesson 8: two networks play a game, first over single numbers that can be drawn, then over digits, and one learns to draw them."""
+"""Lesson 8: two networks play a game, first over single numbers that can be drawn,
+then over digits, and one learns to draw them.
+"""
 # %% [markdown]
 # # 8. Your first GAN
 #
-# Takes 3 to 5 minutes on 2 cores. With the environment variable `MINIDECONV_SHORT=1` it takes seconds; the claims that need
-# real training are then not checked, and the pictures show networks that have barely begun.
+# Takes 3 to 5 minutes on 2 cores. With the environment variable `MINIDECONV_SHORT=1` it takes
+# seconds; the claims that need real training are then not checked, and the pictures show networks
+# that have barely begun.
 #
-# A **generator** G turns random numbers into pictures. Nobody can write down a formula for "looks like a digit", so a second
-# network, the **discriminator** D, learns to tell G's pictures from real ones, and G learns from D's verdict. The pair is a
-# *generative adversarial network*, a GAN (Goodfellow et al. 2014). We play this game by hand over single numbers, where both
-# players can be drawn; then over digits, with the same dozen lines of code; then we walk through what G has learned.
+# A **generator** G turns random numbers into pictures. Nobody can write down a formula for "looks
+# like a digit", so a second network, the **discriminator** D, learns to tell G's pictures from
+# real ones, and G learns from D's verdict. The pair is a *generative adversarial network*, a GAN
+# (Goodfellow et al. 2014). We play this game by hand over single numbers, where both players can
+# be drawn; then over digits, with the same dozen lines of code; then we walk through what G has
+# learned.
 #
-# You need lesson 2 (a tape finds gradients) and lesson 4 (transposed convolutions make small maps large). The digits are
-# `strokes`, drawn by a program; with the environment variable `MINIDECONV_DATA` naming a folder of MNIST files, they are MNIST.
+# You need lesson 2 (a tape finds gradients) and lesson 4 (transposed convolutions make small maps
+# large). The digits are `strokes`, drawn by a program; with the environment variable
+# `MINIDECONV_DATA` naming a folder of MNIST files, they are MNIST.
 
 # %%
 import os
@@ -22,7 +28,7 @@ import numpy as np
 import minideconv as md
 import minideconv.functional as F
 from minideconv import data, gan, nn, optim
-from minideconv.draw.figure import PALETTE, keep, look, new_figure
+from minideconv.draw.figure import PALETTE, keep, new_figure, style
 from minideconv.gan.pictures import grid
 
 SHORT = os.environ.get("MINIDECONV_SHORT") == "1"
@@ -30,16 +36,20 @@ SHORT = os.environ.get("MINIDECONV_SHORT") == "1"
 # %% [markdown]
 # ## The two players
 #
-# - `z` is the **latent**: numbers drawn from the normal distribution, the only thing G gets. `G(z)` is a fake.
-# - `D(x)` is D's probability that `x` is real. Our D gives its **logit** `s`, any number, and `D(x) = sigmoid(s) = 1 / (1 + exp(-s))`:
-#   logit 0 is "could be either", +4 is "98 % sure that it is real", -4 is "98 % sure that it is fake".
+# - `z` is the **latent**: numbers drawn from the normal distribution, the only thing G gets.
+#   `G(z)` is a fake.
+# - `D(x)` is D's probability that `x` is real. Our D gives its **logit** `s`, any number, and
+#   `D(x) = sigmoid(s) = 1 / (1 + exp(-s))`: logit 0 is "could be either", +4 is "98 % sure that it
+#   is real", -4 is "98 % sure that it is fake".
 #
-# The game, in the paper's words and signs: D makes this value as large as it can, and G as small as it can.
+# The game, in the paper's words and signs: D makes this value as large as it can, and G as small
+# as it can.
 #
-#     min over G, max over D:   mean of log D(x) over real x   +   mean of log(1 - D(G(z))) over latents z
+#     min over G, max over D:   mean of log D(x) over real x  +  mean of log(1 - D(G(z))) over z
 #
-# An optimiser makes things small, so D minimises minus that: a cost of `-log D` for each real, of `-log(1 - D)` for each fake. Both
-# are the *cross-entropy* of D's answer. It is computed from the logit, which loses no digits where D is very sure.
+# An optimiser makes things small, so D minimises minus that: a cost of `-log D` for each real, of
+# `-log(1 - D)` for each fake. Both are the *cross-entropy* of D's answer. It is computed from the
+# logit, which loses no digits where D is very sure.
 
 # %%
 def cost_if_real(logits):
@@ -59,11 +69,14 @@ assert np.isclose(cost_if_fake(s).item(), -np.log(1 - 1 / (1 + np.exp(-s))).mean
 # %% [markdown]
 # ## A world of single numbers
 #
-# The real things are numbers from two hills, at -2 and +2. `p(x)` says how densely they lie. G and D are small networks of dense layers.
+# The real things are numbers from two hills, at -2 and +2. `p(x)` says how densely they lie. G and
+# D are small networks of dense layers.
 
 # %%
 def draw_real(count, rng):
-    """(count, 1) numbers: half of them around -2, half around +2, each hill with standard deviation 0.5."""
+    """(count, 1) numbers: half of them around -2, half around +2,
+    each hill with standard deviation 0.5.
+    """
     return (rng.choice([-2, 2], (count, 1)) + 0.5 * rng.standard_normal((count, 1))).astype(np.float32)
 
 
@@ -73,7 +86,8 @@ def hill(x, centre, width):
 
 def mlp(rng):
     """1 number -> 32 -> 32 -> 1 number."""
-    return nn.Sequential(nn.Linear(1, 32, rng=rng), nn.LeakyReLU(0.2), nn.Linear(32, 32, rng=rng), nn.LeakyReLU(0.2), nn.Linear(32, 1, rng=rng))
+    return nn.Sequential(nn.Linear(1, 32, rng=rng), nn.LeakyReLU(0.2), nn.Linear(32, 32, rng=rng), nn.LeakyReLU(0.2),
+                         nn.Linear(32, 1, rng=rng))
 
 
 x = np.linspace(-6, 6, 1201).astype(np.float32)[:, None]                        # (1201, 1), 0.01 apart
@@ -83,9 +97,12 @@ assert np.isclose(p.sum() * 0.01, 1)
 # %% [markdown]
 # ## Claim 1: the best D is p / (p + q), and when G is perfect it costs 2 ln 2
 #
-# Hold G still and let its fakes have density `q(x)`. At one place x, D pays `-p log D - q log(1 - D)`; set the derivative for D to zero,
-# and `D*(x) = p(x) / (p(x) + q(x))`. So a good D *is* a comparison of two densities. If G is perfect, `q = p`, then D* is 1/2
-# everywhere, and it pays `-log 1/2 - log 1/2 = 2 ln 2 = 1.386` (Goodfellow et al. 2014, section 4). No D can pay less then:
+# Hold G still and let its fakes have density `q(x)`. At one place x, D pays `-p log D - q log(1 -
+# D)`; set the derivative for D to zero, and `D*(x) = p(x) / (p(x) + q(x))`. So a good D *is* a
+# comparison of two densities. If G is perfect, `q = p`, then D* is 1/2 everywhere, and it pays
+# `-log 1/2 - log 1/2 = 2 ln 2 = 1.386` (Goodfellow et al. 2014, section 4). No D can pay less
+# then: whatever its logit l at a place is, it pays `log(1 + exp(-l)) + log(1 + exp(l))` there,
+# times p. That is the logarithm of `2 + exp(l) + exp(-l)`, which is at least 4.
 
 # %%
 def expected_cost(logits, p, q):
@@ -93,15 +110,16 @@ def expected_cost(logits, p, q):
     return float((p * np.logaddexp(0, -logits) + q * np.logaddexp(0, logits)).sum() * 0.01)
 
 
-rng = np.random.default_rng(0)
 cannot_tell = 2 * np.log(2)
 assert np.isclose(expected_cost(0 * x, p, p), cannot_tell)
-for trial in range(100):
-    other_verdict = rng.normal() * np.sin(rng.normal() * x + rng.normal())
-    assert expected_cost(other_verdict, p, p) > cannot_tell - 1e-6
+logits = np.linspace(-30, 30, 601)
+paid = np.logaddexp(0, -logits) + np.logaddexp(0, logits)       # for each l, where p = q
+assert np.allclose(paid, np.log(2 + 2 * np.cosh(logits)))       # exp(l) + exp(-l) = 2 cosh(l) >= 2
+assert np.isclose(paid.min(), cannot_tell) and logits[paid.argmin()] == 0
 
 # %% [markdown]
-# Now with a G that is not perfect: one broad hill, `q`. A trained D should come close to D*, and pay nearly as little.
+# Now with a G that is not perfect: one broad hill, `q`. A trained D should come close to D*, and
+# pay nearly as little.
 
 # %%
 q = hill(x, 0, 2)
@@ -109,7 +127,7 @@ best_logits = np.log(p / q)                                 # sigmoid(log(p / q)
 rng = np.random.default_rng(1)
 lonely = mlp(rng)
 adam = optim.Adam(lonely.parameters(), 3e-3, betas=(0.5, 0.999))
-for step in range(200 if SHORT else 1000):
+for _ in range(200 if SHORT else 1000):
     fakes = (2 * rng.standard_normal((256, 1))).astype(np.float32)
     loss = cost_if_real(lonely(draw_real(256, rng))) + cost_if_fake(lonely(fakes))
     adam.zero_grad()
@@ -121,7 +139,7 @@ print(f"D pays {paid:.3f}; the least possible is {least:.3f}; 2 ln 2 is {cannot_
 assert least - 1e-4 < paid < least + (0.15 if SHORT else 0.03) < cannot_tell
 
 # %%
-@look
+@style()
 def draw_best():
     figure = new_figure(6.5, 2.8, "A trained discriminator compares two densities")
     axes = figure.subplots()
@@ -141,12 +159,15 @@ keep(draw_best(), "08_best_discriminator.png")
 #
 # Each round has two halves. What is *not* trained in a half is as important as what is:
 #
-# 1. D learns from a batch of real and a batch of fakes. `fake.detach()` is the same array off the tape: D's cost must not move G.
-# 2. G learns through the D that has just changed. `inputs=G.parameters()` asks for G's gradients alone. D hands the gradient on to
-#    the fake, but the gradients of D's own weights are not asked for and so never computed.
+# 1. D learns from a batch of real and a batch of fakes. `fake.detach()` is the same array off the
+#    tape: D's cost must not move G.
+# 2. G learns through the D that has just changed. `inputs=G.parameters()` asks for G's gradients
+#    alone. D hands the gradient on to the fake, but the gradients of D's own weights are not asked
+#    for and so never computed.
 #
-# `backward` computes gradients; the optimiser (Adam here) moves the weights. G's aim is to make `-log D(G(z))` small, which is not
-# quite the game above: claim 4 says why. G is never shown a real number. All that it learns comes through D.
+# `backward` computes gradients; the optimiser (Adam here) moves the weights. G's aim is to make
+# `-log D(G(z))` small, which is not quite the game above: claim 4 says why. G is never shown a
+# real number. All that it learns comes through D.
 
 # %%
 Players = namedtuple("Players", "G D optimizer_g optimizer_d")
@@ -159,7 +180,9 @@ def fool(D, fake):
 
 # %%
 def play_round(players, real, z, aim=fool):
-    """One round of the game; gives what D paid and what G paid. real (N, ...) and z (N, latent) are arrays."""
+    """One round of the game; gives what D paid and what G paid.
+    real (N, ...) and z (N, latent) are arrays.
+    """
     G, D, optimizer_g, optimizer_d = players
     fake = G(z)
 
@@ -178,12 +201,13 @@ def play_round(players, real, z, aim=fool):
 # %% [markdown]
 # ## Claim 2: freezing a network needs no switch
 #
-# A detached fake leads nowhere: G gets no gradient. With `inputs=`, D gets none, and G gets exactly the gradient that it would get
-# from a `backward` through everything.
+# A detached fake leads nowhere: G gets no gradient. With `inputs=`, D gets none, and G gets
+# exactly the gradient that it would get from a `backward` through everything.
 
 # %%
 def new_players(G, D, rate, beta1):
-    return Players(G, D, optim.Adam(G.parameters(), rate, (beta1, 0.999)), optim.Adam(D.parameters(), rate, (beta1, 0.999)))
+    return Players(G, D, optim.Adam(G.parameters(), rate, (beta1, 0.999)),
+                   optim.Adam(D.parameters(), rate, (beta1, 0.999)))
 
 
 # %%
@@ -199,13 +223,14 @@ asked = [weight.grad for weight in G.parameters()]
 assert all(weight.grad is None for weight in D.parameters())
 players.optimizer_g.zero_grad()
 fool(D, fake).backward()
-assert all(np.array_equal(weight.grad, gradient) for weight, gradient in zip(G.parameters(), asked))
+assert all(np.array_equal(weight.grad, gradient) for weight, gradient in zip(G.parameters(), asked, strict=True))
 
 # %% [markdown]
 # ## Claim 3: the fakes move onto the real numbers
 #
-# How far off is G? Sort 2000 fakes and 2000 reals and take the mean gap between partners: how far a number has to travel on
-# average (the *Wasserstein distance*). It is our yardstick; the players never see it.
+# How far off is G? Sort 2000 fakes and 2000 reals and take the mean gap between partners: how far
+# a number has to travel on average (the *Wasserstein distance*). It is our yardstick; the players
+# never see it.
 
 # %%
 def way_to_travel(G, rng):
@@ -220,18 +245,20 @@ costs, ways, moments = [], [], {}
 for step in range(401 if SHORT else 1601):
     if step % 25 == 0:
         ways.append(way_to_travel(G, np.random.default_rng(7)))
-        moments[step] = G(np.random.default_rng(8).standard_normal((4000, 1), np.float32)).data[:, 0], F.sigmoid(D(x)).data[:, 0]
+        fakes = G(np.random.default_rng(8).standard_normal((4000, 1), np.float32)).data
+        moments[step] = fakes[:, 0], F.sigmoid(D(x)).data[:, 0]
     costs.append(play_round(players, draw_real(128, rng), rng.standard_normal((128, 1), np.float32)))
 print(f"way to travel: {ways[0]:.2f} at first, {np.mean(ways[-8:]):.2f} at the end")
 assert np.mean(ways[-8:]) < 0.5 * ways[0]
 
 
 # %%
-@look
+@style()
 def draw_game():
-    figure = new_figure(7.5, 3.8, "Sand: the real density. Dark steps: the fakes. Red line: D's probability of \"real\"")
+    figure = new_figure(7.5, 3.8,
+                        "Sand: the real density. Dark steps: the fakes. Red line: D's probability of \"real\"")
     chosen = [0, 25, 50, 100, 200, 400] if SHORT else [0, 50, 100, 200, 600, 1600]
-    for axes, step in zip(figure.subplots(2, 3, sharex=True, sharey=True).flat, chosen):
+    for axes, step in zip(figure.subplots(2, 3, sharex=True, sharey=True).flat, chosen, strict=True):
         fakes, verdict = moments[step]
         axes.fill_between(x[:, 0], p[:, 0], color=PALETTE["light"])
         axes.hist(fakes, bins=np.linspace(-6, 6, 81), density=True, histtype="step", color=PALETTE["dark"])
@@ -243,12 +270,13 @@ def draw_game():
 keep(draw_game(), "08_game.png")
 
 # %% [markdown]
-# D stands high where fakes are missing, G moves there, and D's line sinks towards 1/2. A few fakes stay between the hills: G is
-# continuous, so as z goes from small to large its output has to cross the valley somewhere. And the game does not come to rest: G
-# overshoots, D answers, and the two go on circling around the balance. The best G is not the last one.
+# D stands high where fakes are missing, G moves there, and D's line sinks towards 1/2. A few fakes
+# stay between the hills: G is continuous, so as z goes from small to large its output has to cross
+# the valley somewhere. And the game does not come to rest: G overshoots, D answers, and the two go
+# on circling around the balance. The best G is not the last one.
 #
-# **Question.** Here is what both paid, averaged over the first 5 and over the last 100 rounds. Can you tell from these four
-# numbers at which time G was better?
+# **Question.** Here is what both paid, averaged over the first 5 and over the last 100 rounds. Can
+# you tell from these four numbers at which time G was better?
 
 # %%
 first_d, first_g = np.mean(costs[:5], axis=0)
@@ -256,8 +284,9 @@ last_d, last_g = np.mean(costs[-100:], axis=0)
 print(f"D paid {first_d:.2f}, then {last_d:.2f}; G paid {first_g:.2f}, then {last_g:.2f}")
 
 # %% [markdown]
-# **Answer:** no. All four say "D cannot tell": `2 ln 2 = 1.386` for D, `ln 2 = 0.693` for G. At first because D had learned nothing, at
-# the end because G had learned nearly everything. A loss is measured against an opponent: it says who is ahead, not how good both are.
+# **Answer:** no. All four say "D cannot tell": `2 ln 2 = 1.386` for D, `ln 2 = 0.693` for G. At
+# first because D had learned nothing, at the end because G had learned nearly everything. A loss
+# is measured against an opponent: it says who is ahead, not how good both are.
 
 # %%
 assert abs(first_d - cannot_tell) < 0.15 and abs(last_d - cannot_tell) < 0.15
@@ -266,7 +295,7 @@ assert ways[0] > 2 * np.mean(ways[-8:])                         # and yet the fa
 
 
 # %%
-@look
+@style()
 def draw_costs():
     figure = new_figure(7.5, 2.6, "The losses end where they began, but the fakes do not")
     left, right = figure.subplots(1, 2)
@@ -277,7 +306,8 @@ def draw_costs():
     left.set(xlabel="round", ylabel="loss", ylim=(0, 2), title="dotted: 2 ln 2 and ln 2")
     left.legend(ncols=2, loc="lower center")
     right.plot(25 * np.arange(len(ways)), ways, color=PALETTE["ink"])
-    right.set(xlabel="round", ylabel="way to travel", ylim=(0, None), title="how far the fakes are from the real numbers")
+    right.set(xlabel="round", ylabel="way to travel", ylim=(0, None),
+              title="how far the fakes are from the real numbers")
     return figure
 
 
@@ -286,10 +316,12 @@ keep(draw_costs(), "08_toy_losses.png")
 # %% [markdown]
 # ## Claim 4: the game as written is flat where G is worst
 #
-# In the game, G would minimise `log(1 - D(G(z)))`. The slope of that for the logit s is `-sigmoid(s)`. When G is bad, D is sure and s
-# is very negative, and then the slope is almost zero: the worse G is, the less it is told. The loss *saturates*. G in practice minimises
-# `-log D(G(z))`: it wants the same, but its slope is `-sigmoid(-s)`, close to -1 there. The second is `exp(-s)` times the first: 403 times
-# at s = -6. (Goodfellow et al. 2014 say this in section 3, and trained this way.)
+# In the game, G would minimise `log(1 - D(G(z)))`. The slope of that for the logit s is
+# `-sigmoid(s)`. When G is bad, D is sure and s is very negative, and then the slope is almost
+# zero: the worse G is, the less it is told. The loss *saturates*. G in practice minimises `-log
+# D(G(z))`: it wants the same, but its slope is `-sigmoid(-s)`, close to -1 there. The second is
+# `exp(-s)` times the first: 403 times at s = -6. (Goodfellow et al. 2014 say this in section 3,
+# and trained this way.)
 
 # %%
 def fool_as_in_the_game(D, fake):
@@ -300,13 +332,15 @@ def fool_as_in_the_game(D, fake):
 s = md.Tensor(np.linspace(-8, 8, 161), requires_grad=True)
 slopes = {}
 for aim in (fool, fool_as_in_the_game):
-    total = aim(lambda logits: logits, s) * s.size              # a "discriminator" that hands on its logits; the sum, not the mean
+    # A "discriminator" that hands on its logits; the sum, not the mean.
+    total = aim(lambda logits: logits, s) * s.size
     slopes[aim] = md.grad(total, s)[0].data
 assert np.allclose(slopes[fool], -1 / (1 + np.exp(s.data)))
 assert np.allclose(slopes[fool], np.exp(-s.data) * slopes[fool_as_in_the_game])
 
 # %% [markdown]
-# A race shows it. G starts far to the left, at -6, and D is trained alone for 200 rounds before G may move. G takes plain gradient steps (SGD).
+# A race shows it. G starts far to the left, at -6, and D is trained alone for 200 rounds before G
+# may move. G takes plain gradient steps (SGD).
 
 # %%
 def race(aim, rounds, make_optimizer):
@@ -315,10 +349,10 @@ def race(aim, rounds, make_optimizer):
     G, D = mlp(rng), mlp(rng)
     G.layers[-1].bias.data -= 6
     waiting, adam_d = optim.SGD(G.parameters(), 0), optim.Adam(D.parameters(), 1e-3, (0.5, 0.999))
-    for step in range(200):
+    for _ in range(200):
         play_round(Players(G, D, waiting, adam_d), draw_real(128, rng), rng.standard_normal((128, 1), np.float32), aim)
     players, means = Players(G, D, make_optimizer(G.parameters()), adam_d), []
-    for step in range(rounds):
+    for _ in range(rounds):
         z = rng.standard_normal((128, 1), np.float32)
         means.append(float(G(z).data.mean()))
         play_round(players, draw_real(128, rng), z, aim)
@@ -337,21 +371,22 @@ print(f"the game as written, but with Adam: {abs(rescued[-1] - rescued[0]):.2f}"
 assert abs(rescued[-1] - rescued[0]) > 3 * moved[fool_as_in_the_game]
 
 # %% [markdown]
-# The last lines are a warning to those who test this at home: Adam divides each gradient by its usual size, so a gradient that is *evenly*
-# small does it little harm. What remains is that in one batch the good fakes push and the bad ones are not heard.
+# The last lines are a warning to those who test this at home: Adam divides each gradient by its
+# usual size, so a gradient that is *evenly* small does it little harm. What remains is that in one
+# batch the good fakes push and the bad ones are not heard.
 
 # %%
-@look
+@style()
 def draw_flat():
     figure = new_figure(7.5, 2.8)
     left, right = figure.subplots(1, 2)
-    for aim, name, style in ((fool, "-log D, in practice", "-"), (fool_as_in_the_game, "log(1 - D), the game", "--")):
+    for aim, name, line in ((fool, "-log D, in practice", "-"), (fool_as_in_the_game, "log(1 - D), the game", "--")):
         colour = PALETTE["dark" if aim is fool else "accent"]
-        left.plot(s.data, slopes[aim], style, color=colour, label=name)
-        right.plot(routes[aim], style, color=colour)
-    left.set(xlabel="logit s of a fake (left: D is sure that it is fake)", ylabel="slope of G's loss", title="What a fake is told")
+        left.plot(s.data, slopes[aim], line, color=colour, label=name)
+        right.plot(routes[aim], line, color=colour)
+    left.set(xlabel="logit s of a fake (left: D is sure that it is fake)", ylim=(-1.05, 0.45))
+    left.set(ylabel="slope of G's loss", title="What a fake is told")
     right.set(xlabel="round", ylabel="mean of the fakes", title="The race from -6, with plain gradient steps")
-    left.set_ylim(-1.05, 0.45)
     left.legend(loc="upper center")
     right.axhline(0, color=PALETTE["ink"], linestyle=":", linewidth=1, label="mean of the real numbers")
     right.legend(loc="lower right", bbox_to_anchor=(1, 0.12))
@@ -364,19 +399,27 @@ keep(draw_flat(), "08_flat.png")
 # %% [markdown]
 # ## Digits
 #
-# The same game, with larger players. G is a dense layer and two transposed convolutions (7 -> 14 -> 28 pixels); D is its mirror image with
-# strided convolutions. This is DCGAN's recipe (Radford et al. 2015): no pooling, batch norm except at both ends, leaky ReLU 0.2.
+# The same game, with larger players. G is a dense layer and two transposed convolutions (7 -> 14
+# -> 28 pixels); D is its mirror image with strided convolutions. It is close to DCGAN's recipe
+# (Radford et al. 2015): no pooling, batch norm except at both ends, first weights N(0, 0.02). What
+# differs: DCGAN's G has ReLU inside and tanh at its end, for pictures in [-1, 1], where ours has
+# leaky ReLU 0.2 and a sigmoid, for pictures in [0, 1]; and its networks are deeper and wider.
 
 # %%
 def new_networks(width):
     """z (N, 100) -> images (N, 28, 28, 1) in [0, 1], and images -> logits (N, 1)."""
     G = nn.Sequential(
-        nn.Linear(100, 7 * 7 * 2 * width, bias=False), nn.Reshape(7, 7, 2 * width), nn.BatchNorm2d(2 * width), nn.LeakyReLU(0.2),
-        nn.ConvTranspose2d(2 * width, width, 4, 2, 1, bias=False), nn.BatchNorm2d(width), nn.LeakyReLU(0.2),      # (N, 14, 14, width)
-        nn.ConvTranspose2d(width, 1, 4, 2, 1), nn.Sigmoid())                                                      # (N, 28, 28, 1)
+        nn.Linear(100, 7 * 7 * 2 * width, bias=False), nn.Reshape(7, 7, 2 * width), nn.BatchNorm2d(2 * width),
+        nn.LeakyReLU(0.2),
+        # (N, 14, 14, width)
+        nn.ConvTranspose2d(2 * width, width, 4, 2, 1, bias=False), nn.BatchNorm2d(width), nn.LeakyReLU(0.2),
+        # (N, 28, 28, 1)
+        nn.ConvTranspose2d(width, 1, 4, 2, 1), nn.Sigmoid())
     D = nn.Sequential(
-        nn.Conv2d(1, width, 4, 2, 1), nn.LeakyReLU(0.2),                                                          # (N, 14, 14, width)
-        nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False), nn.BatchNorm2d(2 * width), nn.LeakyReLU(0.2),           # (N, 7, 7, 2 * width)
+        # (N, 14, 14, width)
+        nn.Conv2d(1, width, 4, 2, 1), nn.LeakyReLU(0.2),
+        # (N, 7, 7, 2 * width)
+        nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False), nn.BatchNorm2d(2 * width), nn.LeakyReLU(0.2),
         nn.Flatten(), nn.Linear(7 * 7 * 2 * width, 1))
     return G, D
 
@@ -393,15 +436,18 @@ def as_real(images):
 
 
 def new_trainer(width, **settings):
-    """Both networks with DCGAN's first weights, N(0, 0.02), and all that the package's own training loop needs."""
-    return gan.Trainer(gan.Config(data=SOURCE, image_shape=(28, 28, 1), count=len(images), checksum=0, steps=0, batch_size=BATCH, width=width,
-                                  **settings), images)
+    """Both networks with DCGAN's first weights, N(0, 0.02),
+    and all that the package's own training loop needs.
+    """
+    return gan.Trainer(gan.Config(data=SOURCE, image_shape=(28, 28, 1), count=len(images), checksum=0, steps=0,
+                                  batch_size=BATCH, width=width, **settings), images)
 
 
 # %% [markdown]
 # ## Claim 5: the package's trainer plays the round that we wrote by hand, to the last bit
 #
-# We copy a trainer's first weights, its random generator and the order of its images, and play three rounds on each side.
+# We copy a trainer's first weights, its random generator and the order of its images, and play
+# three rounds on each side.
 
 # %%
 def copy_weights(trainer, width):
@@ -431,10 +477,17 @@ for own, theirs in ((G, trainer.generator), (D, trainer.discriminator)):
 # %% [markdown]
 # ## A yardstick for digits
 #
-# Again we want a measure that the players never see. Project the images onto the 20 directions in which real digits vary most (their
-# principal components); describe a cloud of images there by its mean and its covariance; and take the **Frechet distance** of two
-# clouds: `|m1 - m2|^2 + trace(C1 + C2 - 2 sqrt(C1 C2))`. It is 0 for equal clouds. Digits held out from training, against those
-# trained on, give the floor. (Papers use the same formula on a classifier's features, FID; such figures do not compare with ours.)
+# Again we want a measure that the players never see. Project the images onto the 20 directions in
+# which real digits vary most (their principal components); describe a cloud of images there by its
+# mean m and its covariance C, that is, where it lies and how far it spreads in each direction; and
+# take the **Frechet distance** of two clouds:
+#
+#     |m1 - m2|^2 + trace(C1 + C2 - 2 sqrt(C1 C2))
+#
+# The first part is how far one cloud has to be moved, the second how much it has to be reshaped,
+# to become the other. It is 0 for equal clouds. Digits held out from training, against those
+# trained on, give the floor. (Papers use the same formula on a classifier's features, FID; such
+# figures do not compare with ours.)
 
 # %%
 def as_rows(images):
@@ -458,7 +511,9 @@ probe = np.random.default_rng(9).standard_normal((1000, 100), np.float32)
 
 
 def draw(G, z):
-    """Fakes (N, 28, 28, 1) in evaluation mode: batch norm uses its running averages, so an image does not depend on its neighbours in z."""
+    """Fakes (N, 28, 28, 1) in evaluation mode: batch norm uses its running averages,
+    so an image does not depend on its neighbours in z.
+    """
     G.eval()
     with md.no_grad():
         fakes = G(z).data
@@ -474,12 +529,14 @@ assert floor < 0.1 * untrained
 # %% [markdown]
 # ## Claim 6: the `trainable = False` trap
 #
-# Many programs freeze D with a switch. In Keras, since TensorFlow 2, `trainable = False` on a batch norm also puts it into
-# *inference mode* (its documentation says so): it normalises with running averages over reals and fakes instead of the batch at hand. G then
-# learns to fool a D that nobody trains. In the public thread Keras-GAN #252 that turned the samples into noise.
+# Many programs freeze D with a switch. In Keras, since TensorFlow 2, `trainable = False` on a
+# batch norm also puts it into *inference mode* (its documentation says so): it normalises with
+# running averages over reals and fakes instead of the batch at hand. G then learns to fool a D
+# that nobody trains. In the public thread Keras-GAN #252 that turned the samples into noise.
 #
-# We play 300 rounds on small networks (16 channels), with G's half seeing D as usual or in evaluation mode. We also try three
-# settings of Adam here, for claim 7, since the loop is the same.
+# We play 300 rounds on small networks (16 channels), with G's half seeing D as usual or in
+# evaluation mode. We also try three settings of Adam here, for claim 7, since the loop is the
+# same.
 
 # %%
 def fool_in_inference_mode(D, fake):
@@ -495,14 +552,15 @@ def train_small(seed, rate, beta1, aim=fool, rounds=12 if SHORT else 300):
     rng = np.random.default_rng(seed)
     G, D = copy_weights(new_trainer(width=16, seed=seed), width=16)
     players = new_players(G, D, rate, beta1)
-    for step in range(rounds):
-        losses = play_round(players, as_real(images[rng.integers(0, len(images), BATCH)]), rng.standard_normal((BATCH, 100), np.float32), aim)
+    for _ in range(rounds):
+        losses = play_round(players, as_real(images[rng.integers(0, len(images), BATCH)]),
+                            rng.standard_normal((BATCH, 100), np.float32), aim)
     return G, D, losses
 
 
 # %%
-SETTINGS = {"recipe": dict(rate=2e-4, beta1=0.5), "default": dict(rate=1e-3, beta1=0.9), "mixed": dict(rate=1e-3, beta1=0.5),
-            "trap": dict(rate=1e-3, beta1=0.5, aim=fool_in_inference_mode)}
+SETTINGS = {"recipe": dict(rate=2e-4, beta1=0.5), "default": dict(rate=1e-3, beta1=0.9),
+            "mixed": dict(rate=1e-3, beta1=0.5), "trap": dict(rate=1e-3, beta1=0.5, aim=fool_in_inference_mode)}
 SEEDS = [0] if SHORT else [0, 1]
 distances, samples = {name: [] for name in SETTINGS}, {}
 for name, settings in SETTINGS.items():
@@ -510,10 +568,12 @@ for name, settings in SETTINGS.items():
         G, D, losses = train_small(seed, **settings)
         samples[name] = draw(G, probe)
         distances[name].append(cloud_distance(as_rows(samples[name]), training))
-        print(f"{name}, seed {seed}: D paid {losses[0]:.2f}, G paid {losses[1]:.2f}, distance {distances[name][-1]:.1f}")
+        print(f"{name}, seed {seed}: D paid {losses[0]:.2f}, G paid {losses[1]:.2f}, distance "
+              f"{distances[name][-1]:.1f}")
 
 # %%
-# D, G and their fakes are those of the last run in the trap: the same D, the same fakes, two verdicts.
+# D, G and their fakes are those of the last run in the trap: the same D, the same fakes, two
+# verdicts.
 fakes = G(probe[:BATCH])
 as_trained = cost_if_real(D(fakes)).item()
 as_judge = fool_in_inference_mode(D, fakes).item()
@@ -521,29 +581,39 @@ print(f"G believes it pays {as_judge:.2f}; the D that is being trained makes it 
 assert as_trained > 2 * as_judge
 if not SHORT:
     assert np.mean(distances["trap"]) > 1.5 * np.mean(distances["mixed"])
+    assert np.mean(distances["trap"]) < 2 * np.mean(distances["default"])
 
 # %% [markdown]
+# So the trap is real, but here it is no noise: against "mixed", the same without it, the distance is
+# about three times as large on average, little with one seed and much with the other. That is about
+# what a wrong beta1 costs ("default", claim 7). Public threads tell of the worst cases.
+#
 # ## Claim 7: DCGAN's recipe against Adam's defaults, measured
 #
-# DCGAN uses Adam with rate 2e-4 and beta1 0.5; the defaults are 1e-3 and 0.9. beta1 says how long Adam goes on in an old direction,
-# and here the opponent changes the right direction all the time. Three settings, 300 rounds, two seeds:
+# DCGAN uses Adam with rate 2e-4 and beta1 0.5; the defaults are 1e-3 and 0.9. beta1 says how long
+# Adam goes on in an old direction, and here the opponent changes the right direction all the time.
+# Three settings, 300 rounds, two seeds:
 #
-# - beta1 = 0.5 instead of 0.9, at the same rate, is clearly better: that half of the recipe we confirm.
-# - The rate 2e-4 is *behind* after 300 rounds: it is simply slower. It was chosen for hours of training on large pictures.
-# - The defaults do not fail on this small problem. "GANs need the recipe" would be too much to say from these runs.
+# - beta1 = 0.5 instead of 0.9, at the same rate, is clearly better: that half of the recipe we
+#   confirm.
+# - The rate 2e-4 is *behind* after 300 rounds: it is simply slower. It was chosen for hours of
+#   training on large pictures.
+# - The defaults do not fail on this small problem. "GANs need the recipe" would be too much to say
+#   from these runs.
 
 # %%
 for name in ("recipe", "default", "mixed"):
     print(f"{name:8s} {SETTINGS[name]}: distance {np.round(distances[name], 1)}")
 if not SHORT:
-    for default, mixed, recipe in zip(distances["default"], distances["mixed"], distances["recipe"]):
+    for default, mixed, recipe in zip(distances["default"], distances["mixed"], distances["recipe"], strict=True):
         assert mixed < default < recipe
 
 # %% [markdown]
 # ## Claim 8: digits, and a loss that rises while they get better
 #
-# Now 32 channels and a rate between the two, with the package's trainer (`minideconv train` on the command line does this, with
-# checkpoints). Samples always come from the same latents, so one place in the picture is one digit growing.
+# Now 32 channels and a rate between the two, with the package's trainer (`minideconv train` on the
+# command line does this, with checkpoints). Samples always come from the same latents, so one
+# place in the picture is one digit growing.
 
 # %%
 STEPS = 24 if SHORT else 1600
@@ -563,11 +633,13 @@ for step in SHOWN:
 assert len(losses) == trainer.steps_done and np.isfinite(losses).all()
 
 # %% [markdown]
-# D's loss falls for the first dozens of steps: D races ahead, and the samples are still blots. Then it *rises*, because the fakes have
-# become hard to tell: from step 50 to the end D pays several times more, and the distance falls to a fraction. So a falling loss of D is
-# not "better". G pays no less at the end than in its very first step, when it drew noise: its loss is no measure of quality either. D's
-# loss stays below 1.386, since D still tells fakes from reals more often than not. That is usual, and no failure. Nor does the distance
-# fall at every look: here too the best G need not be the last.
+# D's loss falls for the first dozens of steps: D races ahead, and the samples are still blots.
+# Then it *rises*, because the fakes have become hard to tell: from step 50 to the end D pays
+# several times more, and the distance falls to a fraction. So a falling loss of D is not "better".
+# G pays no less at the end than in its very first step, when it drew noise: its loss is no measure
+# of quality either. D's loss stays below 1.386, since D still tells fakes from reals more often
+# than not. That is usual, and no failure. Nor does the distance fall at every look: here too the
+# best G need not be the last.
 
 # %%
 if not SHORT:
@@ -579,17 +651,17 @@ if not SHORT:
 
 
 # %%
-@look
+@style()
 def draw_curves():
     figure = new_figure(7.5, 2.6, "Digits: who is ahead (left), and how good the samples are (right)")
     left, right = figure.subplots(1, 2)
-    for side, (name, style) in enumerate((("D pays", "-"), ("G pays", "--"))):
+    for side, (name, line) in enumerate((("D pays", "-"), ("G pays", "--"))):
         smooth = np.convolve(losses[:, side], np.ones(20) / 20, "valid")
-        left.plot(np.arange(20, STEPS + 1), smooth, style, color=PALETTE["accent" if side else "dark"], label=name)
+        left.plot(np.arange(20, STEPS + 1), smooth, line, color=PALETTE["accent" if side else "dark"], label=name)
     left.axhline(cannot_tell, color=PALETTE["ink"], linestyle=":", linewidth=1, label="2 ln 2: D cannot tell")
     left.set(xlabel="step", ylabel="loss, mean of 20 steps", ylim=(0, None))
     left.legend()
-    right.plot(list(digit_distances), list(digit_distances.values()), "o-", markersize=3, color=PALETTE["ink"], label="samples")
+    right.plot(*zip(*digit_distances.items(), strict=True), "o-", markersize=3, color=PALETTE["ink"], label="samples")
     right.axhline(floor, color=PALETTE["ink"], linestyle=":", linewidth=1, label="held-out digits")
     right.set(xlabel="step", ylabel="Frechet distance", yscale="log")
     right.legend()
@@ -601,12 +673,12 @@ keep(draw_curves(), "08_digit_losses.png")
 
 
 # %%
-@look
+@style()
 def draw_grids():
     figure = new_figure(8, 2.1, "The same 36 latents while G learns")
     real = grid(as_real(images[:36]))
     shown = [(f"step {step}", grids[step]) for step in SHOWN] + [("real digits", real)]
-    for axes, (title, sheet) in zip(figure.subplots(1, len(shown)), shown):
+    for axes, (title, sheet) in zip(figure.subplots(1, len(shown)), shown, strict=True):
         axes.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
         axes.set_axis_off()
         axes.set_title(title)
@@ -618,9 +690,11 @@ keep(draw_grids(), "08_digits.png")
 # %% [markdown]
 # ## Claim 9: walk through latent space on the sphere, not on the straight line
 #
-# Every latent has 100 normal numbers, so its length is close to `sqrt(100) = 10`: all of them lie near a sphere. The middle
-# of the straight line between two of them has length about 7, and hardly a latent in 100,000 is that short: G never learned what to draw there.
-# Spherical interpolation (White 2016) goes along the arc. The distance of 1000 midpoint images from real digits shows the difference.
+# Every latent has 100 normal numbers, so its length is close to `sqrt(100) = 10`: all of them lie
+# near a sphere. The middle of the straight line between two of them has length about 7, and hardly
+# a latent in 100,000 is that short: G never learned what to draw there. Spherical interpolation
+# (White 2016) goes along the arc. The distance of 1000 midpoint images from real digits shows the
+# difference.
 
 # %%
 def along_the_arc(a, b, t):
@@ -640,7 +714,8 @@ a, b = np.random.default_rng(1).standard_normal((2, 1000, 100), np.float32)
 straight, arc = (a + b) / 2, along_the_arc(a, b, 0.5)
 assert np.linalg.norm(a, axis=1).min() > 7.1 > np.linalg.norm(straight, axis=1).mean()
 assert abs(np.linalg.norm(arc, axis=1).mean() - 10) < 0.2
-apart = {name: cloud_distance(as_rows(draw(G, z)), training) for name, z in (("ends", a), ("straight", straight), ("arc", arc))}
+apart = {name: cloud_distance(as_rows(draw(G, z)), training)
+         for name, z in (("ends", a), ("straight", straight), ("arc", arc))}
 print({name: round(distance, 2) for name, distance in apart.items()})
 if not SHORT:
     assert apart["straight"] > 1.3 * apart["arc"] and apart["arc"] < 1.3 * apart["ends"]
@@ -648,16 +723,19 @@ if not SHORT:
 
 
 # %%
-@look
+@style()
 def draw_walk():
-    figure = new_figure(7.5, 2.6, "From one latent to another, along the arc and straight: half-way, the straight line loses ink")
+    figure = new_figure(7.5, 2.6,
+                        "From one latent to another, along the arc and straight: half-way, the straight line loses ink")
     t = np.linspace(0, 1, 11, dtype=np.float32)[:, None]
     difference = np.abs(draw(G, a[:50]) - draw(G, b[:50])).mean(axis=(1, 2, 3))
-    chosen = np.argsort(difference)[-2:]                        # of the first 50 pairs, the two whose digits differ most
-    start, end = a[chosen].repeat(11, axis=0), b[chosen].repeat(11, axis=0)                             # two walks of 11 stations
+    # Of the first 50 pairs, the two whose digits differ most.
+    chosen = np.argsort(difference)[-2:]
+    # Two walks of 11 stations.
+    start, end = a[chosen].repeat(11, axis=0), b[chosen].repeat(11, axis=0)
     stations = np.tile(t, (2, 1))
     walks = {"arc": along_the_arc(start, end, stations), "straight": (1 - stations) * start + stations * end}
-    for axes, (name, z) in zip(figure.subplots(2, 1), walks.items()):
+    for axes, (name, z) in zip(figure.subplots(2, 1), walks.items(), strict=True):
         axes.imshow(grid(draw(G, z), columns=11), cmap="gray", vmin=0, vmax=255)
         axes.set(xticks=[], yticks=[], ylabel=name)
     return figure
@@ -668,9 +746,9 @@ keep(draw_walk(), "08_walk.png")
 # %% [markdown]
 # ## Claim 10: arithmetic
 #
-# Draw 2000 digits, measure each (its ink, its slant), and average the latents of the top tenth and of the bottom tenth. The
-# difference is a direction: *bold minus thin*. Added to latents it has never met, it makes their digits bolder. (DCGAN did this with
-# faces, from three pictures each.)
+# Draw 2000 digits, measure each (its ink, its slant), and average the latents of the top tenth and
+# of the bottom tenth. The difference is a direction: *bold minus thin*. Added to latents it has
+# never met, it makes their digits bolder. (DCGAN did this with faces, from three pictures each.)
 
 # %%
 def slant(images):
@@ -691,17 +769,19 @@ for measure in (ink, slant):
     rank = np.argsort(measure(known_images))
     change[measure] = known[rank[-200:]].mean(axis=0) - known[rank[:200]].mean(axis=0)
     less, plain, more = (measure(draw(G, new + amount * change[measure])) for amount in (-0.5, 0, 0.5))
-    print(f"{measure.__name__}: {less.mean():.3f} < {plain.mean():.3f} < {more.mean():.3f}; right for {np.mean(more > less):.0%} of new latents")
+    print(f"{measure.__name__}: {less.mean():.3f} < {plain.mean():.3f} < {more.mean():.3f}; right for "
+          f"{np.mean(more > less):.0%} of new latents")
     if not SHORT:
         assert less.mean() < plain.mean() < more.mean() and np.mean(more > less) > 0.9
 
 
 # %%
-@look
+@style()
 def draw_arithmetic():
     figure = new_figure(7.5, 2.3, "Latents plus a direction: from -1 to +1 times the difference")
     amounts = np.linspace(-1, 1, 9, dtype=np.float32)[:, None]
-    for axes, measure, label in zip(figure.subplots(1, 2), (ink, slant), ("bold minus thin", "slanted right minus left")):
+    for axes, measure, label in zip(figure.subplots(1, 2), (ink, slant),
+                                    ("bold minus thin", "slanted right minus left"), strict=True):
         z = np.concatenate([z + amounts * change[measure] for z in new[:4]])                            # (4 * 9, 100)
         axes.imshow(grid(draw(G, z), columns=9), cmap="gray", vmin=0, vmax=255)
         axes.set(xticks=[], yticks=[], xlabel=label)
@@ -713,9 +793,11 @@ keep(draw_arithmetic(), "08_arithmetic.png")
 # %% [markdown]
 # ## Claim 11: it is not copying, as far as this test can see
 #
-# For each fake we look for the nearest training digit, pixel by pixel. A copy would be at distance 0. Real held-out digits, which
-# cannot be copies, say what is normal. But mind what the test cannot see: a training digit *shifted by one pixel* is farther from itself than
-# a held-out digit usually is from its nearest neighbour. So a generator that copies and shifts would pass (Theis et al. 2016).
+# For each fake we look for the nearest training digit, pixel by pixel. A copy would be at distance
+# 0. Real held-out digits, which cannot be copies, say what is normal. But mind what the test
+# cannot see: a training digit *shifted by one pixel* is farther from itself than a held-out digit
+# usually is from its nearest neighbour. So a generator that copies and shifts would pass (Theis et
+# al. 2016).
 
 # %%
 def nearest(rows, among):
@@ -738,7 +820,7 @@ if not SHORT:
 
 
 # %%
-@look
+@style()
 def draw_neighbours():
     figure = new_figure(7.5, 1.4, "Fakes (top) and the nearest training digit of each (bottom)")
     axes = figure.subplots()
@@ -753,13 +835,18 @@ keep(draw_neighbours(), "08_neighbours.png")
 # %% [markdown]
 # ## What articles get wrong
 #
-# - *"The original GAN is made of convolutional networks."* Goodfellow et al. 2014 used dense layers on MNIST, and *already* a
-#   "deconvolutional" generator on CIFAR-10. What made such training dependable was DCGAN's recipe, a year later.
-# - *"The generator goes convolution, pooling, convolution."* No such generator is in these papers: it goes up from a latent.
-# - The objective and the alternating round are left out, and "backpropagation updates the weights". It computes gradients.
-# - A "GAN generator" that is shown for 256x256 pictures: convolution down, transposed up, down, up, and a convolution to 3 channels. It
-#   takes a *picture*, so there is no latent and nothing to sample; its output is not bounded, though pictures are; and it only
-#   ever goes from 256 to 128 and back, so each output pixel hears a small patch. Its count of weights is right. See for yourself:
+# - *"The original GAN is made of convolutional networks."* Goodfellow et al. 2014 used dense
+#   layers on MNIST, and *already* a "deconvolutional" generator on CIFAR-10. What made such
+#   training dependable was DCGAN's recipe, a year later.
+# - *"The generator goes convolution, pooling, convolution."* No such generator is in these papers:
+#   it goes up from a latent.
+# - The objective and the alternating round are left out, and "backpropagation updates the
+#   weights". It computes gradients.
+# - A "GAN generator" that is shown for 256x256 pictures: convolution down, transposed up, down,
+#   up, and a convolution to 3 channels. It takes a *picture*, so there is no latent and nothing to
+#   sample; its output is not bounded, though pictures are; and it only ever goes from 256 to 128
+#   and back, so each output pixel hears a small patch. Its count of weights is right. See for
+#   yourself:
 
 # %%
 article = nn.Sequential(
@@ -771,20 +858,25 @@ assert sum(weight.size for weight in article.parameters()) == 119_491
 picture = md.Tensor(np.random.default_rng(0).random((1, 256, 256, 3), np.float32), requires_grad=True)
 output = article(picture)
 assert output.shape == picture.shape
-heard = md.grad(output[0, 128, 128].sum(), picture)[0].data[0].any(axis=2)                              # (256, 256): does the pixel reach the output?
+# (256, 256): does the pixel reach the output?
+heard = md.grad(output[0, 128, 128].sum(), picture)[0].data[0].any(axis=2)
 print(f"one output pixel hears {heard.any(axis=1).sum()} x {heard.any(axis=0).sum()} of 256 x 256 pixels")
 assert max(heard.any(axis=1).sum(), heard.any(axis=0).sum()) < 32
 
 # %% [markdown]
 # ## What to keep
 #
-# - A round: D on reals and detached fakes; then G through the new D, asking for G's gradients alone.
+# - A round: D on reals and detached fakes; then G through the new D, asking for G's gradients
+#   alone.
 # - G maximises `log D(G(z))`. The minimax loss is flat where G is worst.
-# - `2 ln 2` means "D cannot tell". It says nothing about how good either is. Judge by samples, and by a measure the players never see.
+# - `2 ln 2` means "D cannot tell". It says nothing about how good either is. Judge by samples, and
+#   by a measure the players never see.
 # - Batch norm must see D's batches in the same mode in both halves.
 #
-# Sources: I. Goodfellow et al., "Generative Adversarial Nets", 2014, arXiv:1406.2661; A. Radford, L. Metz and S. Chintala, "Unsupervised
-# Representation Learning with Deep Convolutional Generative Adversarial Networks" (DCGAN), 2015, arXiv:1511.06434; T. White, "Sampling
-# Generative Networks", 2016, arXiv:1609.04468; L. Theis, A. van den Oord and M. Bethge, "A note on the evaluation of generative models", 2016,
-# arXiv:1511.01844; M. Heusel et al., "GANs Trained by a Two Time-Scale Update Rule" (FID), 2017, arXiv:1706.08500; D. Kingma and J. Ba, "Adam", 2015,
-# arXiv:1412.6980; the Keras documentation of BatchNormalization; github.com/eriklindernoren/Keras-GAN, issue 252.
+# Sources: I. Goodfellow et al., "Generative Adversarial Nets", 2014, arXiv:1406.2661; A. Radford,
+# L. Metz and S. Chintala, "Unsupervised Representation Learning with Deep Convolutional Generative
+# Adversarial Networks" (DCGAN), 2015, arXiv:1511.06434; T. White, "Sampling Generative Networks",
+# 2016, arXiv:1609.04468; L. Theis, A. van den Oord and M. Bethge, "A note on the evaluation of
+# generative models", 2016, arXiv:1511.01844; M. Heusel et al., "GANs Trained by a Two Time-Scale
+# Update Rule" (FID), 2017, arXiv:1706.08500; D. Kingma and J. Ba, "Adam", 2015, arXiv:1412.6980;
+# the Keras documentation of BatchNormalization; github.com/eriklindernoren/Keras-GAN, issue 252.

@@ -1,7 +1,9 @@
-"""Measures the cases in turns, A B A B ..., on this engine, on its readable kernels and in the PyTorch process.
+"""Measures the cases in turns, A B A B ..., on this engine,
+on its readable kernels and in the PyTorch process.
 
-In each turn one call does not count (caches, threads and kernels get ready) and some do; the figure is the median of all that count.
-A time alone says little on a machine that is busy or warm; a ratio of turns taken side by side says much.
+In each turn one call does not count (caches, threads and kernels get ready) and some do; the
+figure is the median of all that count. A time alone says little on a machine that is busy or warm;
+a ratio of turns taken side by side says much.
 """
 import contextlib
 import json
@@ -23,7 +25,7 @@ CALLS = 3               # calls that count, per turn
 REFERENCE_TURNS = 1     # of one call each: the readable kernels are slow
 WITH_REFERENCE = ("layers", "layers4x4", "step", "pair")
 TURNS = 4               # of each side, unless asked otherwise; fewer where SECONDS run out
-SECONDS = 80            # what all rows together may take then; what starts before them and what ends after them is extra
+SECONDS = 80            # what all rows together may take then; what starts before and ends after is extra
 CUBE = 2048             # side of the square matrices whose product sets the scale
 
 
@@ -47,13 +49,16 @@ def timed(run, calls: int = CALLS) -> list[float]:
 
 
 def matrix_rate(threads: int, side: int = CUBE) -> float:
-    """GFLOP/s of a float32 product of two square matrices in NumPy, by as many BLAS threads: what this machine can be asked for."""
+    """GFLOP/s of a float32 product of two square matrices in NumPy, by as many BLAS threads:
+    what this machine can be asked for.
+    """
     from threadpoolctl import threadpool_limits
     a, b = np.random.default_rng(0).random((2, side, side), np.float32)
     out = np.empty_like(a)
     with threadpool_limits(threads, user_api="blas"):
         milliseconds, = timed(lambda: np.matmul(a, b, out=out), calls=1)
-    time.sleep(0.1)            # BLAS's threads spin for a while after their work, on processors that the next turn needs
+    # BLAS's threads spin for a while after their work, on processors that the next turn needs.
+    time.sleep(0.1)
     return 2 * side ** 3 / milliseconds / 1e6
 
 
@@ -62,8 +67,8 @@ class Torch:
 
     def __init__(self):
         # In a session of its own, so that Ctrl-C reaches us alone and ends in one line.
-        self.process = subprocess.Popen([sys.executable, "-m", f"{__package__}.torch_side"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        text=True, start_new_session=True)
+        self.process = subprocess.Popen([sys.executable, "-m", f"{__package__}.torch_side"], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True, start_new_session=True)
         try:
             self.version = self._answer()["torch"]
         except OSError:
@@ -73,11 +78,14 @@ class Torch:
     def _answer(self):
         line = self.process.stdout.readline()
         if not line:
-            raise OSError("the PyTorch process ended before it answered (its own message, if any, is above): --no-torch measures without it")
+            raise OSError("the PyTorch process ended before it answered (its own message, if any, is above): "
+                          "--no-torch measures without it")
         return json.loads(line)
 
     def timed(self, spec, threads: int, calls: int = CALLS) -> tuple[list[float], str]:
-        """One turn of PyTorch on this case: milliseconds, and the memory layout that is faster for it."""
+        """One turn of PyTorch on this case: milliseconds,
+        and the memory layout that is faster for it.
+        """
         with contextlib.suppress(BrokenPipeError):      # a process that is gone gives no answer either
             self.process.stdin.write(json.dumps({"case": spec, "threads": threads, "calls": calls}) + "\n")
             self.process.stdin.flush()
@@ -93,7 +101,8 @@ class Torch:
 
 
 def measure(case: Case, repeats: int, seconds: float, threads: int, torch, rates: list) -> dict:
-    """One row of the table as a dict (see `bench`): `repeats` turns, fewer if they take more than `seconds`.
+    """One row of the table as a dict (see `bench`):
+    `repeats` turns, fewer if they take more than `seconds`.
 
     torch: a Torch, or None. The matrix product's rate of every turn is added to `rates`.
     """
@@ -125,25 +134,35 @@ def measure(case: Case, repeats: int, seconds: float, threads: int, torch, rates
     finally:
         kernels.use("fast")
         parallel.set_num_threads(threads)
+    row = {"group": case.group, "name": case.name, "batch": case.spec["batch"], "threads": own,
+           "calls": len(turns["ms"]), "gflop": flops / 1e9, "torch_layout": layout}
+    return row | _medians(turns, flops)
+
+
+def _medians(turns: dict, flops: int) -> dict:
+    """What a row says of the times in its turns."""
     middle = {name: statistics.median(times) if times else None for name, times in turns.items()}
-    row = {"group": case.group, "name": case.name, "batch": case.spec["batch"], "threads": own, "calls": len(turns["ms"]),
-           "gflop": flops / 1e9, "ms": middle["ms"], "gflops": flops / middle["ms"] / 1e6,
-           "reference_ms": middle["reference"], "torch_ms": middle["torch"], "torch_layout": layout,
-           "times_torch": middle["torch"] / middle["ms"] if torch else None}
-    if own != threads:
+    row = {"ms": middle["ms"], "gflops": flops / middle["ms"] / 1e6, "reference_ms": middle["reference"],
+           "torch_ms": middle["torch"], "times_torch": middle["torch"] / middle["ms"] if middle["torch"] else None}
+    if middle["all threads"]:
         row["thread_speedup"] = middle["ms"] / middle["all threads"]
-        row["torch_thread_speedup"] = middle["torch"] / middle["torch, all threads"] if torch else None
+        theirs = middle["torch, all threads"]
+        row["torch_thread_speedup"] = middle["torch"] / theirs if theirs else None
     return row
 
 
 def bench(groups=DEFAULT_GROUPS, repeats=None, with_torch: bool = True, report=lambda done, total: None) -> dict:
-    """Measure the rows of `groups`, each in `repeats` turns (None: TURNS, within SECONDS in all); report(done, total) is called after each.
+    """Measure the rows of `groups`, each in `repeats` turns (None: TURNS, within SECONDS in all);
+    report(done, total) is called after each.
 
-    Gives {"machine": {...}, "matrix_gflops": rate, "matrix_gflops_range": [low, high], "rows": [...], "summary": {...}},
-    ready for JSON. The range leaves out the lowest and the highest tenth.
-    A row: group, name, batch, threads, calls (that count, of ours), gflop (arithmetic), ms (median), gflops, share (of matrix_gflops),
-    reference_ms, torch_ms, torch_layout, times_torch (PyTorch's time / ours: above 1 ours is faster); of "threads" also
-    thread_speedup and torch_thread_speedup. What was not measured is None.
+    Gives {"machine": {...}, "matrix_gflops": rate, "matrix_gflops_range": [low, high],
+    "rows": [...], "summary": {...}}, ready for JSON. The range leaves out the lowest and the
+    highest tenth.
+
+    A row: group, name, batch, threads, calls (that count, of ours), gflop (arithmetic), ms
+    (median), gflops, share (of matrix_gflops), reference_ms, torch_ms, torch_layout, times_torch
+    (PyTorch's time / ours: above 1 ours is faster); of "threads" also thread_speedup and
+    torch_thread_speedup. What was not measured is None.
     """
     threads = parallel.num_threads()
     if "threads" in groups and threads == 1:
@@ -157,7 +176,8 @@ def bench(groups=DEFAULT_GROUPS, repeats=None, with_torch: bool = True, report=l
         rates, rows = [], []
         stop = time.perf_counter() + SECONDS if repeats is None else math.inf
         for done, case in enumerate(wanted):
-            seconds = (stop - time.perf_counter()) / (len(wanted) - done)       # quick rows leave more to the slow ones, which come last
+            # Quick rows leave more to the slow ones, which come last.
+            seconds = (stop - time.perf_counter()) / (len(wanted) - done)
             rows.append(measure(case, repeats or TURNS, seconds, threads, installed, rates))
             report(done + 1, len(wanted))
     finally:
@@ -167,13 +187,14 @@ def bench(groups=DEFAULT_GROUPS, repeats=None, with_torch: bool = True, report=l
     tenth = len(rates) // 10
     for row in rows:
         row["share"] = row["gflops"] / rate
-    return {"machine": machine(threads, torch.version if torch else None), "matrix_gflops": rate,
+    return {"machine": _machine(threads, torch.version if torch else None), "matrix_gflops": rate,
             "matrix_gflops_range": [ordered[tenth], ordered[-1 - tenth]], "rows": rows, "summary": summary(rows)}
 
 
-def machine(threads: int, torch_version) -> dict:
+def _machine(threads: int, torch_version) -> dict:
     """What the figures belong to."""
     from importlib.metadata import version
-    return {"processor": machine.processor(), "threads": threads, "available_threads": machine.available_threads(), "blas": machine.blas_report(),
-            "system": platform.platform(), "python": platform.python_version(), "minideconv": __version__, "numpy": version("numpy"),
-            "numba": version("numba"), "torch": torch_version}
+    return {"processor": machine.processor(), "threads": threads,
+            "available_threads": machine.available_threads(), "blas": machine.blas_report(),
+            "system": platform.platform(), "python": platform.python_version(), "minideconv": __version__,
+            "numpy": version("numpy"), "numba": version("numba"), "torch": torch_version}

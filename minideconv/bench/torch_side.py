@@ -1,11 +1,16 @@
-"""The PyTorch side of `minideconv bench`: a process that measures one case at a time, when asked for it over a pipe.
+"""The PyTorch side of `minideconv bench`: a process that measures one case at a time,
+when asked for it over a pipe.
 
-A process of its own, because two engines in one process share more than the processor: the allocator (whose thresholds one engine's arrays
-change for the other's), and threads that spin for a while after their work. Asked in turns in one process, and each turn begun with a call
-that does not count, our side came out within 4 % of the same turns in two processes, PyTorch's between 2 % faster and 15 % slower.
+A process of its own, because two engines in one process share more than the processor: the
+allocator (whose thresholds one engine's arrays change for the other's), and threads that spin for
+a while after their work. Asked in turns in one process, and each turn begun with a call that does
+not count, our side came out within 4 % of the same turns in two processes, PyTorch's between 2 %
+faster and 15 % slower.
 
-It reads one JSON object a line from stdin, {"case": {...}, "threads": 2, "calls": 3}, and answers with one, {"ms": [...], "layout": "channels_last"}:
-the time of each call after one that does not count. Between questions it sleeps. Only this file imports torch; its first line says whether it can.
+It reads one JSON object a line from stdin, {"case": {...}, "threads": 2, "calls": 3}, and answers
+with one, {"ms": [...], "layout": "channels_last"}: the time of each call after one that does not
+count. Between questions it sleeps. Only this file imports torch; its first answer says whether it
+can.
 """
 import json
 import os
@@ -44,7 +49,9 @@ def _milliseconds(run) -> float:
 
 
 def _faster(torch, case):
-    """(name, function) of the memory layout that is faster on this case: PyTorch is compared at its best."""
+    """(name, function) of the memory layout that is faster on this case:
+    PyTorch is compared at its best.
+    """
     candidates = []
     for layout in ("channels_last", "contiguous"):
         run = _build(torch, case, torch.channels_last if layout == "channels_last" else torch.contiguous_format)
@@ -67,7 +74,10 @@ def _build(torch, case, layout):
 
 
 def _layer(torch, case, layout):
-    """Forward and both gradients of one layer. PyTorch's kernels are (O, C, KH, KW), its transposed ones (in, out, KH, KW)."""
+    """Forward and both gradients of one layer.
+
+    PyTorch's kernels are (O, C, KH, KW), its transposed ones (in, out, KH, KW).
+    """
     transposed, kernel = case["op"] == "conv_transpose2d", (case["kernel"], case["kernel"])
     channels = (case["inputs"], case["outputs"]) if transposed else (case["outputs"], case["inputs"])
     x = torch.rand(case["batch"], case["inputs"], case["size"], case["size"]).to(memory_format=layout).requires_grad_()
@@ -85,29 +95,39 @@ def _reference_networks(nn):
     """gan/models.py for 28x28x1 images."""
     generator = nn.Sequential(
         nn.Linear(100, 128 * 49, bias=False), nn.Unflatten(1, (128, 7, 7)), nn.BatchNorm2d(128), nn.LeakyReLU(0.2),
-        nn.ConvTranspose2d(128, 64, 4, 2, 1, bias=False), nn.BatchNorm2d(64), nn.LeakyReLU(0.2), nn.ConvTranspose2d(64, 1, 4, 2, 1), nn.Sigmoid())
+        nn.ConvTranspose2d(128, 64, 4, 2, 1, bias=False), nn.BatchNorm2d(64), nn.LeakyReLU(0.2),
+        nn.ConvTranspose2d(64, 1, 4, 2, 1), nn.Sigmoid())
     discriminator = nn.Sequential(
-        nn.Conv2d(1, 64, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(64, 128, 4, 2, 1, bias=False), nn.BatchNorm2d(128), nn.LeakyReLU(0.2),
+        nn.Conv2d(1, 64, 4, 2, 1), nn.LeakyReLU(0.2),
+        nn.Conv2d(64, 128, 4, 2, 1, bias=False), nn.BatchNorm2d(128), nn.LeakyReLU(0.2),
         nn.Flatten(), nn.Linear(128 * 49, 1))
     return generator, discriminator
 
 
 def _pair_networks(nn):
-    """bench.pair_networks, the 256x256x3 pair. "same" of the 4x4 stride-1 layer pads one pixel before and two after."""
+    """bench.pair_networks, the 256x256x3 pair.
+
+    "same" of the 4x4 stride-1 layer pads one pixel before and two after.
+    """
     def stack(layers):
         return [part for layer in layers for part in (layer, nn.LeakyReLU(0.2))]
     generator = nn.Sequential(
-        *stack([nn.Conv2d(3, 64, 4, 2, 1), nn.ConvTranspose2d(64, 64, 4, 2, 1), nn.Conv2d(64, 32, 4, 2, 1), nn.ConvTranspose2d(32, 32, 4, 2, 1)]),
+        *stack([nn.Conv2d(3, 64, 4, 2, 1), nn.ConvTranspose2d(64, 64, 4, 2, 1),
+                nn.Conv2d(64, 32, 4, 2, 1), nn.ConvTranspose2d(32, 32, 4, 2, 1)]),
         nn.ZeroPad2d((1, 2, 1, 2)), nn.Conv2d(32, 3, 4))
     discriminator = nn.Sequential(
-        *stack([nn.Conv2d(3, 64, 4, 2, 1), nn.Conv2d(64, 128, 4, 2, 1), nn.Conv2d(128, 256, 4, 2, 1), nn.Conv2d(256, 512, 4, 2, 1)]),
+        *stack([nn.Conv2d(3, 64, 4, 2, 1), nn.Conv2d(64, 128, 4, 2, 1),
+                nn.Conv2d(128, 256, 4, 2, 1), nn.Conv2d(256, 512, 4, 2, 1)]),
         nn.Flatten(), nn.Linear(512 * 16 * 16, 1))
     return generator, discriminator
 
 
 def _adversarial_step(torch, generator, discriminator, noise, real):
-    """bench.adversarial_step: D on real and detached fake, then G through the updated D, as PyTorch's own DCGAN example does it."""
-    adam_g, adam_d = (torch.optim.Adam(network.parameters(), 2e-4, (0.5, 0.999)) for network in (generator, discriminator))
+    """bench.adversarial_step: D on real and detached fake, then G through the updated D,
+    as PyTorch's own DCGAN example does it.
+    """
+    adam_g, adam_d = (torch.optim.Adam(network.parameters(), 2e-4, (0.5, 0.999))
+                      for network in (generator, discriminator))
     ones, zeros = torch.ones(len(real), 1), torch.zeros(len(real), 1)
     entropy = torch.nn.functional.binary_cross_entropy_with_logits
 

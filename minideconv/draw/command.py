@@ -5,6 +5,6 @@ MODULES = (step, matrix, sizes, translate, overlap, tape, heatmap)
 
 
 def register(commands) -> None:
-    """Add every drawing command to `commands`, what argparse's add_subparsers() returned for `minideconv draw`."""
+    """Add every drawing command to `commands`, the subparsers of `minideconv draw`."""
     for module in MODULES:
         module.register(commands)

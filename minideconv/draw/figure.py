@@ -1,5 +1,7 @@
-"""The shared look of all pictures: one palette that survives greyscale, one way to make a figure, one way to write it to a file."""
-import functools
+"""The shared style of all pictures: one palette that survives greyscale, one way to make a figure,
+one way to write it to a file.
+"""
+import contextlib
 import io
 import os
 import sys
@@ -8,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-# Four steps of lightness, so that two areas differ in print as they do on screen. Never rely on hue alone: add a hatch or a word.
+# Four steps of lightness, so that two areas differ in print as they do on screen. Never rely on
+# hue alone: add a hatch or a word.
 PALETTE = {
     "ink": "#1c1c1c",           # text and outlines
     "dark": "#1f3a68",          # dark blue
@@ -18,26 +21,55 @@ PALETTE = {
     "faint": "#dddddd",         # grid lines, what is absent
     "paper": "#ffffff",
 }
-HATCH = {"padding": "////", "crop": "xxxx", "output_padding": "...."}     # the three things that are mistaken for each other
-VALUES = "cividis"              # colour map of numbers: lightness rises throughout; for signed numbers centre it, and its grey is zero
+# The three things that are mistaken for each other differ by more than a shade.
+HATCH = {"padding": "////", "crop": "xxxx", "output_padding": "...."}
+# The colour map of numbers: its lightness rises throughout. Centred on zero for signed numbers,
+# its grey is zero.
+VALUES = "cividis"
 DPI = 110
 
-LOOK = {
-    "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 8,
-    "legend.fontsize": 8, "figure.titlesize": 11, "text.color": PALETTE["ink"], "axes.labelcolor": PALETTE["ink"], "axes.edgecolor": "#666666",
-    "axes.linewidth": 0.7, "hatch.linewidth": 0.6, "legend.frameon": False, "image.cmap": VALUES, "image.interpolation": "nearest",
-    "svg.hashsalt": "minideconv", "figure.facecolor": PALETTE["paper"], "savefig.facecolor": PALETTE["paper"],
+SETTINGS = {
+    "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9,
+    "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8, "figure.titlesize": 11,
+    "text.color": PALETTE["ink"], "axes.labelcolor": PALETTE["ink"], "axes.edgecolor": "#666666",
+    "axes.linewidth": 0.7, "hatch.linewidth": 0.6, "legend.frameon": False,
+    "image.cmap": VALUES, "image.interpolation": "nearest", "svg.hashsalt": "minideconv",
+    "figure.facecolor": PALETTE["paper"], "savefig.facecolor": PALETTE["paper"],
 }
 
 
-def look(draw):
-    """Decorator of a function that draws: it runs with this look, and the reader's own Matplotlib settings stay as they are."""
-    @functools.wraps(draw)
-    def drawn(*args, **settings):
-        import matplotlib
-        with matplotlib.rc_context(LOOK):
-            return draw(*args, **settings)
-    return drawn
+def _matplotlib():
+    """Matplotlib, also where MPLBACKEND names a backend that it does not know.
+
+    It refuses to be imported then, though pictures that are written to files need no backend. So
+    it is imported without the variable, and told of a backend that it knows afterwards.
+    """
+    if "matplotlib" not in sys.modules:
+        named = os.environ.pop("MPLBACKEND", None)
+        try:
+            import matplotlib
+        finally:
+            if named is not None:
+                os.environ["MPLBACKEND"] = named
+        if named:
+            with contextlib.suppress(ValueError):
+                matplotlib.rcParams["backend"] = named
+    return sys.modules["matplotlib"]
+
+
+@contextlib.contextmanager
+def style():
+    """Matplotlib draws in this project's style inside `with style():`,
+    or in a function below `@style()`.
+
+    Matplotlib's own defaults and then SETTINGS count, whatever the reader's matplotlibrc says
+    (TeX, other fonts, a dark style). Outside, the reader's settings are what they were.
+    """
+    matplotlib = _matplotlib()
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(SETTINGS)
+        yield
 
 
 def rgb(name: str):
@@ -45,25 +77,33 @@ def rgb(name: str):
     return np.array([int(PALETTE[name][at:at + 2], 16) / 255 for at in (1, 3, 5)])
 
 
-@look
+@style()
 def new_figure(width: float, height: float, title: str = "", layout: str = "constrained"):
-    """An empty Figure of width x height inches that needs no window and no pyplot; layout="none" where positions are set by hand."""
+    """An empty Figure of width x height inches that needs no window and no pyplot;
+    layout="none" where positions are set by hand.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     figure = Figure(figsize=(width, height), dpi=DPI, layout=layout)
+    FigureCanvasAgg(figure)
     if title:
         figure.suptitle(title)
     return figure
 
 
-@look
+@style()
 def gallery(images: dict, title: str = "", limits=None, notes=(), width: float = 1.9):
-    """Matrices (H, W), (H, W, 1) or (1, H, W, 1) side by side under their names, each `width` inches wide.
+    """Matrices (H, W), (H, W, 1) or (1, H, W, 1) side by side under their names,
+    each `width` inches wide.
 
-    limits: (darkest, lightest) of all; left out, each has its own scale with grey for zero. notes: a line below each.
+    limits: (darkest, lightest) of all; left out, each has its own scale with grey for zero.
+    notes: a line below each.
     """
     lines = max(name.count("\n") + 1 for name in images)
-    figure = new_figure(width * len(images), width + 0.17 * lines + (0.3 if notes else 0.15) + (0.25 if title else 0), title)
-    for place, (axes, (name, values)) in enumerate(zip(figure.subplots(1, len(images), squeeze=False)[0], images.items())):
+    height = width + 0.17 * lines + (0.3 if notes else 0.15) + (0.25 if title else 0)
+    figure = new_figure(width * len(images), height, title)
+    panels = figure.subplots(1, len(images), squeeze=False)[0]
+    for place, (axes, (name, values)) in enumerate(zip(panels, images.items(), strict=True)):
         values = np.asarray(values)
         values = values.reshape([n for n in values.shape if n > 1])
         largest = np.abs(values).max()
@@ -73,9 +113,11 @@ def gallery(images: dict, title: str = "", limits=None, notes=(), width: float =
     return figure
 
 
-@look
+@style()
 def table(header, rows, widths, title: str = "", marked=(), size: float = 8.5):
-    """A table as a Figure: `widths` in inches, one per column; cells may have several lines; rows in `marked` stand on sand."""
+    """A table as a Figure: `widths` in inches, one per column; cells may have several lines;
+    rows in `marked` stand on sand.
+    """
     from matplotlib.patches import Rectangle
     heights = [0.1 + 0.019 * size * max(str(cell).count("\n") + 1 for cell in row) for row in [header, *rows]]
     above = 0.15 + (0.22 * (title.count("\n") + 1) if title else 0)
@@ -86,24 +128,32 @@ def table(header, rows, widths, title: str = "", marked=(), size: float = 8.5):
     axes.set_axis_off()
     axes.text(0.2, 0.12, title, fontsize=size + 1, va="top", linespacing=1.3)
     top = above
-    for index, (row, tall) in enumerate(zip([header, *rows], heights)):
+    for index, (row, tall) in enumerate(zip([header, *rows], heights, strict=True)):
         if index - 1 in marked:
             axes.add_patch(Rectangle((0.15, top), width - 0.3, tall, facecolor=PALETTE["light"], edgecolor="none"))
-        for cell, left in zip(row, np.cumsum([0.2, *widths])):
-            axes.text(left, top + tall / 2, str(cell), fontsize=size, va="center", weight="normal" if index else "bold", linespacing=1.25)
+        for cell, left in zip(row, np.cumsum([0.2, *widths[:-1]]), strict=True):
+            axes.text(left, top + tall / 2, str(cell), fontsize=size, va="center",
+                      weight="normal" if index else "bold", linespacing=1.25)
         top += tall
         axes.plot([0.15, width - 0.15], [top, top], color=PALETTE["faint"] if index else PALETTE["ink"], linewidth=0.7)
     return figure
 
 
+@style()
 def new_animation(figure, draw_frame, frames: int, seconds: float = 1.0):
-    """A Matplotlib animation that calls draw_frame(index) for each of `frames` frames, `seconds` apart."""
+    """A Matplotlib animation that calls draw_frame(index) for each of `frames` frames,
+    `seconds` apart.
+    """
     from matplotlib.animation import FuncAnimation
-    return FuncAnimation(figure, look(draw_frame), frames=frames, init_func=lambda: None, interval=1000 * seconds, blit=False, repeat=True)
+    return FuncAnimation(figure, style()(draw_frame), frames=frames, init_func=lambda: None, interval=1000 * seconds,
+                         blit=False, repeat=True)
 
 
 def save(picture, path) -> Path:
-    """Write a Figure as .png or .svg, an animation as .gif; the file appears whole or not at all. Returns the path."""
+    """Write a Figure as .png or .svg, an animation as .gif; the file appears whole or not at all.
+
+    Returns the path.
+    """
     path = Path(path)
     moving = not hasattr(picture, "savefig")
     allowed = (".gif",) if moving else (".png", ".svg")
@@ -115,7 +165,7 @@ def save(picture, path) -> Path:
     os.close(handle)
     try:
         (_write_animation if moving else _write_figure)(picture, scratch)
-        os.chmod(scratch, 0o644)            # mkstemp makes files that only their owner may read
+        os.chmod(scratch, 0o644)            # mkstemp's files can be read by their owner alone
         os.replace(scratch, path)
     except BaseException:
         os.unlink(scratch)
@@ -123,9 +173,12 @@ def save(picture, path) -> Path:
     return path
 
 
-@look
+@style()
 def _write_figure(figure, path):
-    """One picture, the same bytes whenever it is written. PNGs keep 256 colours: a third of the size, and drawings have few."""
+    """One picture, the same bytes whenever it is written.
+
+    PNGs keep 256 colours: a third of the size, and drawings have few.
+    """
     if path.endswith(".svg"):
         figure.savefig(path, format="svg", metadata={"Date": None})
         return
@@ -135,7 +188,7 @@ def _write_figure(figure, path):
     Image.open(pixels).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, format="PNG", optimize=True)
 
 
-@look
+@style()
 def _write_animation(animation, path):
     """All frames as a GIF that loops."""
     from matplotlib.animation import PillowWriter
@@ -143,8 +196,11 @@ def _write_animation(animation, path):
 
 
 def keep(figure, name: str):
-    """A lesson's picture: saved as `name` in the folder MINIDECONV_PICTURES names, else in pictures/ beside the script. Returns the figure."""
-    script = getattr(sys.modules["__main__"], "__file__", None)                 # a notebook has none: then the current folder counts
+    """A lesson's picture: saved as `name` in the folder MINIDECONV_PICTURES names,
+    else in pictures/ beside the script. Returns the figure.
+    """
+    # A notebook has no script: then the current folder counts.
+    script = getattr(sys.modules["__main__"], "__file__", None)
     beside = (Path(script).resolve().parent if script else Path.cwd()) / "pictures"
     save(figure, Path(os.environ.get("MINIDECONV_PICTURES", beside)) / name)
     return figure

@@ -1,12 +1,16 @@
-"""Where to put the boxes of a graph: layers by longest path, an order within each that avoids crossings, straight chains.
+"""Where to put the boxes of a graph: layers by longest path,
+an order within each that avoids crossings, straight chains.
 
-The three steps of Sugiyama et al. 1981. The graph is given as `parents`: for each of n boxes, the boxes whose results enter it; a parent's
-number is always below its child's. Row 0 is at the top; every edge leads down. An edge over several rows gets a bend in each row between.
+The three steps of Sugiyama et al. 1981. The graph is given as `parents`: for each of n boxes, the
+boxes whose results enter it; a parent's number is always below its child's. Row 0 is at the top;
+every edge leads down. An edge over several rows gets a bend in each row between.
 """
 
 
 def rows_of(parents) -> list:
-    """The row of each box: one below its lowest parent, and as far down as its children allow where it has no parents."""
+    """The row of each box: one below its lowest parent,
+    and as far down as its children allow where it has no parents.
+    """
     rows = []
     for above in parents:
         rows.append(1 + max((rows[p] for p in above), default=-1))
@@ -15,12 +19,15 @@ def rows_of(parents) -> list:
         if not parents[child] and highest_child[child] is not None:
             rows[child] = highest_child[child] - 1
         for parent in parents[child]:
-            highest_child[parent] = rows[child] if highest_child[parent] is None else min(rows[child], highest_child[parent])
+            known = highest_child[parent]
+            highest_child[parent] = rows[child] if known is None else min(rows[child], known)
     return rows
 
 
 def _with_bends(parents, rows):
-    """Rows as lists of points, and each point's neighbours one row up; a point is a box (its number) or a bend (parent, child, row)."""
+    """Rows as lists of points, and each point's neighbours one row up;
+    a point is a box (its number) or a bend (parent, child, row).
+    """
     table = [[] for _ in range(max(rows) + 1)]
     up = {}
     for box, row in enumerate(rows):
@@ -39,26 +46,38 @@ def _with_bends(parents, rows):
 
 
 def _ordered(table, up, down, sweeps: int = 8):
-    """The rows reordered by the mean place of each point's neighbours, downwards and upwards in turn."""
+    """The rows reordered by the mean place of each point's neighbours,
+    downwards and upwards in turn.
+    """
     for sweep in range(sweeps):
-        downwards = sweep % 2 == 0
-        neighbours = up if downwards else down
-        for row in range(1, len(table)) if downwards else range(len(table) - 2, -1, -1):
-            place = {point: i for i, point in enumerate(table[row - 1 if downwards else row + 1])}
-            own = {point: i for i, point in enumerate(table[row])}
-
-            def centre(point):
-                near = [place[other] for other in neighbours[point]]
-                return sum(near) / len(near) if near else own[point]
-            table[row].sort(key=centre)
+        if sweep % 2 == 0:
+            for row in range(1, len(table)):
+                table[row] = _sorted_below(table[row], table[row - 1], up)
+        else:
+            for row in range(len(table) - 2, -1, -1):
+                table[row] = _sorted_below(table[row], table[row + 1], down)
     return table
 
 
+def _sorted_below(row, other, neighbours) -> list:
+    """The row sorted by the mean place of each point's neighbours in the other row;
+    a point without neighbours counts with its own place.
+    """
+    place = {point: i for i, point in enumerate(other)}
+    centres = {}
+    for i, point in enumerate(row):
+        near = [place[neighbour] for neighbour in neighbours[point]]
+        centres[point] = sum(near) / len(near) if near else i
+    return sorted(row, key=centres.get)
+
+
 def _spread(wanted, widths) -> list:
-    """The positions nearest to `wanted` (least squares) at which neighbours of these widths do not overlap, in their order."""
-    groups = []                             # [sum of wanted starts, members, start]: members that touch move together
+    """The positions nearest to `wanted` (least squares) at which neighbours of these widths,
+    in their order, do not overlap.
+    """
+    groups = []                             # [sum of wanted starts, members]: members that touch move together
     offset = 0.0
-    for want, width in zip(wanted, widths):
+    for want, width in zip(wanted, widths, strict=True):
         groups.append([want - width / 2 - offset, 1])
         offset += width
         while len(groups) > 1 and groups[-2][0] / groups[-2][1] > groups[-1][0] / groups[-1][1]:
@@ -68,29 +87,47 @@ def _spread(wanted, widths) -> list:
     starts = [total / count for total, count in groups for _ in range(count)]
     before = 0.0
     positions = []
-    for start, width in zip(starts, widths):
+    for start, width in zip(starts, widths, strict=True):
         positions.append(start + before + width / 2)
         before += width
     return positions
 
 
 def place(parents, widths, beside=None, bend_width: float = 0.5, rounds: int = 21):
-    """Positions of the boxes [(x, row)] and the bends of each edge {(parent, child): [(x, row), ...]}.
+    """Positions of the boxes [(x, row)] and the bends of each edge,
+    {(parent, child): [(x, row), ...]}.
 
-    widths: room for each box, gaps included. beside: {box: neighbour} for boxes without parents that stand next to another, in its row
-    (the first at its left, the second at its right, and so on).
+    widths: room for each box, gaps included. beside: {box: neighbour} for boxes without parents
+    that stand next to another, in its row (the first at its left, the second at its right, and so
+    on).
     """
     beside = beside or {}
-    table, up = _with_bends([[p for p in above if p not in beside] for above in parents], rows := _rows_beside(parents, beside))
+    rows = _rows_beside(parents, beside)
+    table, up = _with_bends([[p for p in above if p not in beside] for above in parents], rows)
     table = [[point for point in row if point not in beside] for row in table]
     down = {point: [] for point in up}
     for point, above in up.items():
         for other in above:
             down[other].append(point)
     table = _ordered(table, up, down)
-    shifts = {}                             # box that stands beside another -> (that one, distance between their centres)
     room = {point: widths[point] if isinstance(point, int) else bend_width for point in up}
-    reach = {}                              # (box, side) -> distance from its centre to the last neighbour's outer edge
+    shifts = _put_beside(table, rows, room, beside)
+    x = _straightened(table, up, down, room, shifts, rounds)
+    bends = {}
+    for row, points in enumerate(table):
+        for point in points:
+            if not isinstance(point, int):
+                bends.setdefault(point[:2], []).append((x[point], row))
+    return [(x[box], rows[box]) for box in range(len(parents))], bends
+
+
+def _put_beside(table, rows, room, beside) -> dict:
+    """Put the boxes of `beside` into the table, next to their neighbours.
+
+    Returns box -> (its neighbour, the distance between their centres, negative to the left).
+    """
+    shifts = {}
+    reach = {}                  # (box, side) -> from its centre to the outer edge of what stands on that side
     for box, neighbour in beside.items():
         row = table[rows[neighbour]]
         side = 1 if (neighbour, -1) in reach and (neighbour, 1) not in reach else -1
@@ -100,20 +137,27 @@ def place(parents, widths, beside=None, bend_width: float = 0.5, rounds: int = 2
         taken = sum(1 for other in beside if beside[other] == neighbour and other in row[:at]) if side < 0 else 0
         row.insert(at - taken if side < 0 else at + 1, box)
         shifts[box] = neighbour, side * (start + room[box] / 2)
+    return shifts
+
+
+def _straightened(table, up, down, room, shifts, rounds: int) -> dict:
+    """Point -> x: down and up in turn, each row goes under (over) what it hangs on,
+    so that a chain becomes a straight column.
+    """
     x = {point: float(i) for row in table for i, point in enumerate(row)}
-    for sweep in range(rounds):             # down and up in turn, each row under (over) what it hangs on: a chain becomes a straight column
+    for sweep in range(rounds):
         first, other = (up, down) if sweep % 2 == 0 else (down, up)
         for row in table if sweep % 2 == 0 else table[::-1]:
-            near = {point: sorted(x[p] for p in first[point] or other[point]) or [x[point]] for point in row if point not in shifts}
-            wanted = {point: (ones[(len(ones) - 1) // 2] + ones[len(ones) // 2]) / 2 for point, ones in near.items()}
-            wanted.update((box, wanted[neighbour] + shift) for box, (neighbour, shift) in shifts.items() if box in row)
-            x.update(zip(row, _spread([wanted[point] for point in row], [room[point] for point in row])))
-    bends = {}
-    for row, points in enumerate(table):
-        for point in points:
-            if not isinstance(point, int):
-                bends.setdefault(point[:2], []).append((x[point], row))
-    return [(x[box], rows[box]) for box in range(len(parents))], bends
+            wanted = {}
+            for point in row:
+                if point not in shifts:
+                    near = sorted(x[p] for p in first[point] or other[point]) or [x[point]]
+                    wanted[point] = (near[(len(near) - 1) // 2] + near[len(near) // 2]) / 2         # the median
+            for box, (neighbour, shift) in shifts.items():
+                if box in row:
+                    wanted[box] = wanted[neighbour] + shift
+            x.update(zip(row, _spread([wanted[point] for point in row], [room[point] for point in row]), strict=True))
+    return x
 
 
 def _rows_beside(parents, beside) -> list:

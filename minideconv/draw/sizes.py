@@ -1,7 +1,10 @@
-"""Which layers make which sizes: "I want 28 pixels from 7", every legal kernel, stride, padding and output_padding, and how evenly it writes.
+"""Which layers make which sizes: "I want 28 pixels from 7", every legal kernel, stride,
+padding and output_padding, and how evenly it writes.
 
-One axis at a time, since height and width do not influence each other. The formulas are those of minideconv.shapes.
+One axis at a time, since height and width do not influence each other. The formulas are those of
+shapes.py.
 """
+import itertools
 from typing import NamedTuple
 
 from .. import shapes
@@ -29,7 +32,8 @@ class Layer(NamedTuple):
 
 
 def overlap(kernel: int, stride: int, dilation: int = 1) -> tuple:
-    """(fewest, most) taps on a pixel far from the edges: tap u meets the pixels whose place is dilation * u modulo stride.
+    """(fewest, most) taps on a pixel far from the edges:
+    tap u meets the pixels whose place is dilation * u modulo stride.
 
     Equal, for dilation 1, exactly where kernel mod stride is 0 (Odena et al. 2016).
     """
@@ -37,72 +41,91 @@ def overlap(kernel: int, stride: int, dilation: int = 1) -> tuple:
     return min(taps), max(taps)
 
 
-def solve(wanted: int, given: int, transposed=None, max_kernel=8, max_stride=4, max_padding=3, asymmetric=False, max_dilation=1) -> list:
-    """Every Layer within the bounds that makes `wanted` pixels from `given`, the evenly writing and simplest ones first.
+def solve(wanted: int, given: int, transposed=None, max_kernel=8, max_stride=4, max_padding=3, asymmetric=False,
+          max_dilation=1) -> list:
+    """Every Layer within the bounds that makes `wanted` pixels from `given`,
+    those that write evenly and the simplest ones first.
 
-    transposed: None for a transposed convolution where wanted is at least given, a convolution where it is less. asymmetric: also different
-    padding before and after. Padding that cuts off, or adds, a whole window is left out.
+    transposed: None for a transposed convolution where wanted is at least given, a convolution
+    where it is less. asymmetric: also different padding before and after. Padding that cuts off,
+    or adds, a whole window is left out.
     """
-    for name, value, least in (("wanted", wanted, 1), ("given", given, 1), ("max_kernel", max_kernel, 1), ("max_stride", max_stride, 1),
-                               ("max_padding", max_padding, 0), ("max_dilation", max_dilation, 1)):
+    for name, value, least in (("wanted", wanted, 1), ("given", given, 1), ("max_kernel", max_kernel, 1),
+                               ("max_stride", max_stride, 1), ("max_padding", max_padding, 0),
+                               ("max_dilation", max_dilation, 1)):
         if isinstance(value, bool) or not hasattr(value, "__index__"):
             raise TypeError(f"{name} must be an integer; got {value!r}")
         if value < least:
             raise ValueError(f"{name} must be at least {least}; got {value}")
     transposed = wanted >= given if transposed is None else transposed
     found = []
-    for dilation in range(1, max_dilation + 1):
-        for kernel in range(1, max_kernel + 1):
-            if kernel == 1 and dilation > 1:
-                continue                                    # one tap has no distance to the next
-            most_padding = min(max_padding, shapes.span(kernel, dilation) - 1)
-            for stride in range(1, max_stride + 1):
-                for before in range(most_padding + 1):
-                    for after in range(most_padding + 1) if asymmetric else (before,):
-                        layer = _layer(wanted, given, transposed, kernel, stride, before, after, dilation)
-                        found += [layer] if layer is not None else []
-    return sorted(found, key=lambda a: (not a.even, a.dilation, a.before != a.after, a.output_padding, a.kernel, a.stride, a.before))
+    for dilation, kernel, stride in itertools.product(*(range(1, most + 1)
+                                                        for most in (max_dilation, max_kernel, max_stride))):
+        if kernel == 1 and dilation > 1:
+            continue                                    # one tap has no distance to the next
+        paddings = range(min(max_padding, shapes.span(kernel, dilation) - 1) + 1)
+        for before in paddings:
+            for after in paddings if asymmetric else (before,):
+                numbers = {"kernel": kernel, "stride": stride, "before": before, "after": after, "dilation": dilation}
+                found.append(_layer(wanted, given, transposed, **numbers))
+    return sorted((layer for layer in found if layer is not None), key=_simplicity)
 
 
-def _layer(wanted, given, transposed, kernel, stride, before, after, dilation):
+def _simplicity(layer: Layer) -> tuple:
+    """What comes first in the list: even before uneven, then the usual before the unusual."""
+    return (not layer.even, layer.dilation, layer.before != layer.after, layer.output_padding, layer.kernel,
+            layer.stride, layer.before)
+
+
+def _layer(wanted, given, transposed, *, kernel, stride, before, after, dilation):
     """The Layer with these numbers, or None where it cannot make `wanted` from `given`."""
     features, image = (given, wanted) if transposed else (wanted, given)
     smallest = shapes.transposed_size(features, kernel, stride, before, after, dilation)
     extra = image - smallest
     if smallest < 1 or extra < 0 or extra >= (max(stride, dilation) if transposed else stride):
         return None
-    return Layer(transposed, kernel, stride, before, after, extra if transposed else 0, dilation, *overlap(kernel, stride, dilation),
-                 smallest, smallest + stride - 1)
+    fewest, most = overlap(kernel, stride, dilation)
+    return Layer(transposed=transposed, kernel=kernel, stride=stride, before=before, after=after,
+                 output_padding=extra if transposed else 0, dilation=dilation, fewest=fewest, most=most,
+                 smallest=smallest, largest=smallest + stride - 1)
 
 
 def explain(layer: Layer, wanted: int, given: int) -> str:
     """The arithmetic of one layer in words, and the class of sizes that it cannot tell apart."""
     features = given if layer.transposed else wanted
-    kernel, stride, dilation, reach = layer.kernel, layer.stride, layer.dilation, shapes.span(layer.kernel, layer.dilation)
+    kernel, stride, dilation = layer.kernel, layer.stride, layer.dilation
+    reach = shapes.span(kernel, dilation)
     if layer.transposed:
         covered = (given - 1) * stride + reach
-        text = (f"{given} stamps of {reach} pixels, {stride} apart, cover ({given} - 1) * {stride} + {reach} = {covered} pixels; the crop "
-                f"takes {layer.before} and {layer.after}, output_padding gives {layer.output_padding}: {wanted}.")
+        text = (f"{given} stamps of {reach} pixels, {stride} apart, cover ({given} - 1) * {stride} + {reach} = "
+                f"{covered} pixels; the crop takes {layer.before} and {layer.after}, "
+                f"output_padding gives {layer.output_padding}: {wanted}.")
     else:
         padded = f"{given} + {layer.before} + {layer.after}"
-        text = (f"windows of {reach} pixels, {stride} apart, fit floor(({padded} - {reach}) / {stride}) + 1 = {wanted} times"
-                + (f"; the last {given - layer.smallest} pixels, padding included, are read by none." if given > layer.smallest else "."))
+        text = (f"windows of {reach} pixels, {stride} apart, "
+                f"fit floor(({padded} - {reach}) / {stride}) + 1 = {wanted} times")
+        unread = given - layer.smallest
+        text += f"; the last {unread} pixels, padding included, are read by none." if unread > 0 else "."
     if stride == 1:
         text += f" At stride 1 only images of {layer.smallest} pixels have {features} features."
     else:
-        text += (f" Images of {layer.smallest} to {layer.largest} pixels all convolve to {features} features: stride {stride} makes classes of "
-                 f"{stride} sizes, and output_padding 0 to {stride - 1} names the member.")
+        text += (f" Images of {layer.smallest} to {layer.largest} pixels all convolve to {features} features: "
+                 f"stride {stride} makes classes of {stride} sizes, "
+                 f"and output_padding 0 to {stride - 1} names the member.")
     if layer.output_padding >= stride:
-        text += (f" output_padding {layer.output_padding} is legal only because the dilation is {dilation}, and leaves the class: "
-                 f"{wanted} pixels have more features.")
+        text += (f" output_padding {layer.output_padding} is legal only because the dilation is {dilation}, "
+                 f"and leaves the class: {wanted} pixels have more features.")
     if layer.even:
         return text + f" Every pixel gets {layer.most} tap{'s' if layer.most > 1 else ''}: even."
-    why = f"{kernel} is not divisible by {stride}" if kernel % stride else f"dilation {dilation} and stride {stride} have a common divisor"
-    return text + (f" Uneven, since {why}: {layer.fewest} taps on some pixels and {layer.most} on others, in two dimensions "
-                   f"{layer.fewest ** 2} to {layer.most ** 2}. This is a checkerboard.")
+    why = f"{kernel} is not divisible by {stride}"
+    if kernel % stride == 0:
+        why = f"dilation {dilation} and stride {stride} have a common divisor"
+    return text + (f" Uneven, since {why}: {layer.fewest} taps on some pixels and {layer.most} on others, "
+                   f"in two dimensions {layer.fewest ** 2} to {layer.most ** 2}. This is a checkerboard.")
 
 
-HEADER = ("kernel", "stride", "padding", "output\npadding", "dilation", "taps on a pixel\nalong one axis", "overlap", "sizes with as\nmany features")
+HEADER = ("kernel", "stride", "padding", "output\npadding", "dilation", "taps on a pixel\nalong one axis", "overlap",
+          "sizes with as\nmany features")
 
 
 def _cells(layer: Layer) -> tuple:
@@ -118,10 +141,11 @@ def text(wanted: int, given: int, layers) -> str:
     if not layers:
         return f"no layer within these bounds makes {wanted} from {given}: allow a larger kernel, stride or padding"
     rows = [[word.replace("\n", " ") for word in HEADER]] + [[str(cell) for cell in _cells(layer)] for layer in layers]
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     kind = "transposed convolution" if layers[0].transposed else "convolution"
-    return "\n".join([f"{wanted} from {given} by a {kind}: {len(layers)} ways", *lines, "", "The first: " + explain(layers[0], wanted, given)])
+    return "\n".join([f"{wanted} from {given} by a {kind}: {len(layers)} ways", *lines, "",
+                      "The first: " + explain(layers[0], wanted, given)])
 
 
 def chart(wanted: int, given: int, layers, most: int = 24):
@@ -139,7 +163,8 @@ def register(commands) -> None:
     """Add `minideconv draw sizes`."""
     parser = commands.add_parser(
         "sizes", help="every layer that makes the size you want",
-        description="List every kernel, stride, padding and output_padding that makes WANTED pixels from GIVEN, with what overlaps unevenly.",
+        description="List every kernel, stride, padding and output_padding that makes WANTED pixels from GIVEN, with "
+                    "what overlaps unevenly.",
         epilog="Example: minideconv draw sizes 28 --from 7 --out sizes.png")
     parser.add_argument("wanted", type=int, metavar="WANTED", help="pixels out")
     parser.add_argument("--from", dest="given", type=int, required=True, metavar="GIVEN", help="pixels in")
@@ -154,7 +179,8 @@ def register(commands) -> None:
 
 def _run(args) -> None:
     """`minideconv draw sizes`."""
-    layers = solve(args.wanted, args.given, None, args.max_kernel, args.max_stride, args.max_padding, args.asymmetric, args.max_dilation)
+    layers = solve(args.wanted, args.given, max_kernel=args.max_kernel, max_stride=args.max_stride,
+                   max_padding=args.max_padding, max_dilation=args.max_dilation, asymmetric=args.asymmetric)
     print(text(args.wanted, args.given, layers))
     if args.out:
         save(chart(args.wanted, args.given, layers), args.out)

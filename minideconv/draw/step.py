@@ -1,13 +1,16 @@
-"""Step through a convolution: what every window reads or stamps, as an animation and as a strip of frames.
+"""Step through a convolution: what every window reads or stamps,
+as an animation and as a strip of frames.
 
-A frame of a convolution, left to right: the image with the window's pixels marked; the patch as a column beside the kernel as a column, and
-their products; the features so far; how often each pixel has been read. A frame of a transposed convolution: the features;
-the kernel times one feature, and where each product lands; the image so far, crop included; how often each pixel has been written.
+A frame of a convolution, left to right: the image with the window's pixels marked; the patch as a
+column beside the kernel as a column, and their products; the features so far; how often each pixel
+has been read. A frame of a transposed convolution: the features; the kernel times one feature, and
+where each product lands; the image so far, crop included; how often each pixel has been written.
 """
 import numpy as np
 
 from . import walk as walks
-from .figure import HATCH, PALETTE, VALUES, look, new_animation, new_figure, rgb, save
+from .arguments import kernel_arguments, padding_argument, two
+from .figure import HATCH, PALETTE, VALUES, new_animation, new_figure, rgb, save, style
 
 NUMBERS = 14            # cells along an edge up to which they show numbers, above that shades
 SMALLEST_FONT = 5       # points: where numbers would have to be smaller, shades take over
@@ -16,9 +19,11 @@ MOST_FRAMES = 100       # of an animation; longer walks show every second, third
 WIDTH, ROW, LEGEND = 10.5, 2.9, 0.6         # inches: the figure, one frame, the legend below
 
 
-@look
+@style()
 def strip(walk, frames=3):
-    """A Figure with some steps of a walk below each other: `frames` evenly spread ones, or those of a list of step indices."""
+    """A Figure with some steps of a walk below each other:
+    `frames` evenly spread ones, or those of a list of step indices.
+    """
     chosen = _spread(len(walk.steps), frames) if isinstance(frames, int) else list(frames)
     for index in chosen:
         if not 0 <= index < len(walk.steps):
@@ -33,9 +38,11 @@ def strip(walk, frames=3):
     return figure
 
 
-@look
+@style()
 def animation(walk, seconds: float = 0.8):
-    """The walk as a Matplotlib animation, one frame a step (every n-th where there are more than MOST_FRAMES)."""
+    """The walk as a Matplotlib animation, one frame a step:
+    every n-th, above MOST_FRAMES steps.
+    """
     chosen = _spread(len(walk.steps), MOST_FRAMES)
     heading = 0.2 + 0.2 * len(walks.describe(walk).splitlines())
     height = heading + ROW + LEGEND
@@ -50,7 +57,9 @@ def animation(walk, seconds: float = 0.8):
 
 
 def _spread(count: int, wanted: int) -> list:
-    """`wanted` of `count` steps, evenly spread, the first and the last among them; all where there are fewer."""
+    """`wanted` of `count` steps, evenly spread, the first and the last among them;
+    all where there are fewer.
+    """
     if wanted < 1:
         raise ValueError(f"frames must be at least 1; got {wanted}")
     return sorted(set(np.linspace(0, count - 1, wanted).round().astype(int).tolist()))
@@ -71,11 +80,13 @@ def _frame(figure, walk, index, top, height):
     else:
         panels = ("image x", f"the window's column, times w: y{where}", "features y so far", "times read")
     axes = []
-    for title, left, width in zip(panels, (0.25, 2.85, 5.55, 8.15), (2.3, 2.5, 2.3, 2.3)):
+    for title, left, width in zip(panels, (0.25, 2.85, 5.55, 8.15), (2.3, 2.5, 2.3, 2.3), strict=True):
         box = (left / WIDTH, 1 - (top + ROW - 0.18) / height, width / WIDTH, (ROW - 0.7) / height)
         axes.append(figure.add_axes(box, anchor="N"))
-        figure.text((left + width / 2) / WIDTH, 1 - (top + 0.46) / height, title, ha="center", va="bottom", fontsize=8.5)
-    figure.text(0.25 / WIDTH, 1 - (top + 0.22) / height, f"step {index + 1} of {len(walk.steps)}", fontsize=9, weight="bold", va="bottom")
+        figure.text((left + width / 2) / WIDTH, 1 - (top + 0.46) / height, title, ha="center", va="bottom",
+                    fontsize=8.5)
+    figure.text(0.25 / WIDTH, 1 - (top + 0.22) / height, f"step {index + 1} of {len(walk.steps)}", va="bottom",
+                fontsize=9, weight="bold")
     source, table, result, count = axes
     _products(table, walk, step)
     if walk.transposed:
@@ -84,7 +95,8 @@ def _frame(figure, walk, index, top, height):
         _surround(result, walk)
     else:
         (rows, columns), (before, left) = walk.source.shape, walk.window.padding
-        canvas = np.full(walk.canvas, 0.0 if max(walk.canvas) <= NUMBERS else np.nan)      # the padding's zeros, where numbers show
+        # The padding's zeros, where numbers show.
+        canvas = np.full(walk.canvas, 0.0 if max(walk.canvas) <= NUMBERS else np.nan)
         canvas[before:before + rows, left:left + columns] = walk.source
         _grid(source, canvas, marked=cells)
         _surround(source, walk)
@@ -94,11 +106,15 @@ def _frame(figure, walk, index, top, height):
 
 
 def _grid(axes, values, marked=(), counts=False):
-    """A matrix as cells: numbers where they fit, shades where not. NaN: not there yet. marked: cells of this step. counts: shade them as well."""
+    """A matrix as cells: numbers where they fit, shades where not.
+
+    NaN: not there yet. marked: cells of this step. counts: shade them as well.
+    """
     from matplotlib.patches import Rectangle
     rows, columns = values.shape
     known = np.isfinite(values)
-    texts = {cell: _number(values[cell]) for cell in zip(*np.nonzero(known))} if max(rows, columns) <= NUMBERS else {}
+    written = known if max(rows, columns) <= NUMBERS else np.zeros_like(known)
+    texts = {cell: _number(values[cell]) for cell in zip(*np.nonzero(written), strict=True)}
     size = min(9, 100 / max(rows, columns)) * min(1, 3.2 / max(map(len, texts.values()), default=1))
     numbers = bool(texts) and size >= SMALLEST_FONT
     colours = _shades(values, known, numbers, counts)
@@ -107,24 +123,34 @@ def _grid(axes, values, marked=(), counts=False):
             colours[cell] = rgb("light")
     axes.imshow(colours, aspect="equal")
     if numbers:
-        for row in range(rows + 1):
-            axes.plot([-0.5, columns - 0.5], [row - 0.5] * 2, color="#999999", linewidth=0.5)
-        for column in range(columns + 1):
-            axes.plot([column - 0.5] * 2, [-0.5, rows - 0.5], color="#999999", linewidth=0.5)
-        for (row, column), text in texts.items():
-            axes.text(column, row, text, ha="center", va="center", fontsize=size, zorder=4,
-                      bbox={"facecolor": colours[row, column], "edgecolor": "none", "pad": 1.0})
+        _write_numbers(axes, texts, colours, size)
     elif not counts:
-        axes.text(0.5, -0.02, "dark: negative, grey: 0, light: positive", transform=axes.transAxes, ha="center", va="top", fontsize=7)
+        axes.text(0.5, -0.02, "dark: negative, grey: 0, light: positive", transform=axes.transAxes, ha="center",
+                  va="top", fontsize=7)
     for row, column in marked:
         line = 1.6 if numbers else 0.8
-        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=PALETTE["accent"], linewidth=line, zorder=5))
+        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=PALETTE["accent"],
+                                 linewidth=line, zorder=5))
     axes.set(xlim=(-0.53, columns - 0.47), ylim=(rows - 0.47, -0.53), xticks=[], yticks=[])
     axes.set_axis_off()
 
 
+def _write_numbers(axes, texts, colours, size):
+    """The texts {(row, column): text} in a grid of thin lines, each on its cell's colour."""
+    rows, columns = colours.shape[:2]
+    for row in range(rows + 1):
+        axes.plot([-0.5, columns - 0.5], [row - 0.5] * 2, color="#999999", linewidth=0.5)
+    for column in range(columns + 1):
+        axes.plot([column - 0.5] * 2, [-0.5, rows - 0.5], color="#999999", linewidth=0.5)
+    for (row, column), text in texts.items():
+        axes.text(column, row, text, ha="center", va="center", fontsize=size, zorder=4,
+                  bbox={"facecolor": colours[row, column], "edgecolor": "none", "pad": 1.0})
+
+
 def _shades(values, known, numbers, counts):
-    """The colour (rows, columns, 3) of each cell: plain under numbers, else from dark (negative) to light; counts from white to blue."""
+    """The colour (rows, columns, 3) of each cell: plain under numbers,
+    else from dark (negative) to light; counts from white to blue.
+    """
     from matplotlib import colormaps
     largest = max(np.abs(values[known]).max(initial=0), 1e-30)
     share = np.where(known, values, 0) / largest                                # from -1 to 1
@@ -139,17 +165,21 @@ def _shades(values, known, numbers, counts):
 
 
 def _surround(axes, walk):
-    """Hatch what is padding, crop or output padding on a panel of the canvas, and outline the image."""
+    """Hatch what is padding, crop or output padding on a panel of the canvas,
+    and outline the image.
+    """
     from matplotlib.patches import Rectangle
     (top, left), (height, width) = walk.window.padding, walk.window.image
     outside = (0, 0, *walk.canvas)
     image = (top, left, top + height, left + width)
     core = (top, left, top + height - walk.extra[0], left + width - walk.extra[1])
-    for kind, outer, inner in (("crop" if walk.transposed else "padding", outside, image), ("output_padding", image, core)):
+    for kind, outer, inner in (("crop" if walk.transposed else "padding", outside, image),
+                               ("output_padding", image, core)):
         for row, column, end_row, end_column in _around(outer, inner):
-            axes.add_patch(Rectangle((column - 0.5, row - 0.5), end_column - column, end_row - row, facecolor="none", hatch=HATCH[kind],
-                                     edgecolor="#888888", linewidth=0, zorder=3))
-    axes.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=PALETTE["ink"], linewidth=1.8, zorder=4))
+            axes.add_patch(Rectangle((column - 0.5, row - 0.5), end_column - column, end_row - row,
+                                     facecolor="none", hatch=HATCH[kind], edgecolor="#888888", linewidth=0, zorder=3))
+    axes.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=PALETTE["ink"],
+                             linewidth=1.8, zorder=4))
 
 
 def _around(outer, inner):
@@ -161,20 +191,23 @@ def _around(outer, inner):
 
 
 def _products(axes, walk, step):
-    """Tap by tap: value, kernel, product and the pixel it comes from or goes to; for large kernels only the products, as shades."""
+    """Tap by tap: value, kernel, product and the pixel it comes from or goes to;
+    for large kernels only the products, as shades.
+    """
     if walk.weight.size > TABLE_ROWS:
         _grid(axes, step.products.reshape(walk.weight.shape))
         return
     (height, width), outside = walk.window.image, "crop" if walk.transposed else "padding"
     names = [f"({r}, {c})" if 0 <= r < height and 0 <= c < width else outside for r, c in step.pixels]
     taps = [f"w[{u},{v}]" for u, v in np.ndindex(walk.weight.shape)]
-    columns = {"": taps, "y" if walk.transposed else "x": step.values, "w": walk.weight.ravel(), "product": step.products}
+    columns = {"": taps, "y" if walk.transposed else "x": step.values, "w": walk.weight.ravel(),
+               "product": step.products}
     pixels = {"to pixel" if walk.transposed else "from pixel": names}
     columns = columns | pixels if walk.transposed else pixels | columns
     count = walk.weight.size
     size = min(7.5, 105 / (count + 2))
     places = np.cumsum([0.0] + [0.27 if key.endswith("pixel") else 0.19 if key == "" else 0.18 for key in columns])
-    for (key, entries), left, right in zip(columns.items(), places, places[1:]):
+    for (key, entries), left, right in zip(columns.items(), places[:-1], places[1:], strict=True):
         middle = (left + right) / 2
         axes.text(middle, 0.5, key, ha="center", va="center", fontsize=size, weight="bold")
         for row, entry in enumerate(entries):
@@ -208,46 +241,42 @@ def _legend(figure, walk, height):
     now = "stamped now" if walk.transposed else "read now"
     entries = [Patch(facecolor=PALETTE["light"], edgecolor=PALETTE["accent"], linewidth=1.6, label=now),
                Patch(facecolor="none", edgecolor=PALETTE["ink"], linewidth=1.8, label="the image")]
-    for kind, label in (("padding", "padding: zeros around the image, not stored"), ("crop", "crop (the `padding` argument): computed, then cut off"),
+    for kind, label in (("padding", "padding: zeros around the image, not stored"),
+                        ("crop", "crop (the `padding` argument): computed, then cut off"),
                         ("output_padding", "output padding: kept at the end, not a margin of zeros")):
         if (kinds == kind).any():
             entries.append(Patch(facecolor="none", edgecolor="#777777", linewidth=0.5, hatch=HATCH[kind], label=label))
     if not walk.transposed:
         entries.append(Patch(facecolor=PALETTE["faint"], edgecolor="#999999", linewidth=0.5, label="not computed yet"))
-    figure.legend(handles=entries, loc="lower center", ncols=len(entries), bbox_to_anchor=(0.5, 0.06 / height), columnspacing=1.4, handlelength=2.2)
+    figure.legend(handles=entries, loc="lower center", ncols=len(entries), bbox_to_anchor=(0.5, 0.06 / height),
+                  columnspacing=1.4, handlelength=2.2)
 
 
 def register(commands) -> None:
     """Add `minideconv draw step`."""
     parser = commands.add_parser(
         "step", help="a convolution or transposed convolution, window by window",
-        description="Step through a convolution (default) or a transposed one: what every window reads or stamps, and how often each pixel "
-                    "is touched. Writes a GIF of all steps, or a PNG or SVG of a few.",
-        epilog="Example: minideconv draw step --transposed --size 3 --kernel 3 --stride 2 --padding 1 --output-padding 1 --out steps.gif")
+        description="Step through a convolution (default) or a transposed one: what every window reads or stamps, and "
+                    "how often each pixel is touched. Writes a GIF of all steps, or a PNG or SVG of a few.",
+        epilog="Example: minideconv draw step --transposed --size 3 --kernel 3 --stride 2 --padding 1 --output-padding "
+               "1 --out steps.gif")
     kernel_arguments(parser)
-    parser.add_argument("--transposed", action="store_true", help="a transposed convolution: --size is the size of the features then")
-    parser.add_argument("--output-padding", type=int, nargs="+", default=[0], metavar="A", help="rows and columns more, if transposed (default 0)")
+    parser.add_argument("--transposed", action="store_true",
+                        help="a transposed convolution: --size is the size of the features then")
+    parser.add_argument("--output-padding", type=int, nargs="+", default=[0], metavar="A",
+                        help="rows and columns more, if transposed (default 0)")
     parser.add_argument("--frames", type=int, default=3, metavar="N", help="steps shown in a PNG or SVG (default 3)")
-    parser.add_argument("--seconds", type=float, default=0.8, metavar="T", help="time between the frames of a GIF (default 0.8)")
+    parser.add_argument("--seconds", type=float, default=0.8, metavar="T",
+                        help="time between the frames of a GIF (default 0.8)")
     parser.add_argument("--out", required=True, metavar="FILE", help="FILE.gif, FILE.png or FILE.svg")
     parser.set_defaults(run=_run)
-
-
-def kernel_arguments(parser) -> None:
-    """The options of a single convolution; `two` and `padding_argument` read them."""
-    parser.add_argument("--size", type=int, nargs="+", default=[5], metavar="N", help="of the input: one number, or height and width (default 5)")
-    parser.add_argument("--kernel", type=int, nargs="+", default=[3], metavar="K", help="taps: one number, or height and width (default 3)")
-    parser.add_argument("--stride", type=int, nargs="+", default=[1], metavar="S", help="pixels between windows (default 1)")
-    parser.add_argument("--padding", nargs="+", default=["0"], metavar="P",
-                        help="one number, height and width, or top bottom left right; or 'same' (default 0). A crop, if transposed")
-    parser.add_argument("--dilation", type=int, nargs="+", default=[1], metavar="D", help="pixels between taps (default 1)")
-    parser.add_argument("--seed", type=int, default=0, help="of the small whole numbers that fill image and kernel (default 0)")
 
 
 def _run(args) -> None:
     """`minideconv draw step`."""
     rng = np.random.default_rng(args.seed)
-    size, kernel, stride, dilation, extra = (two(getattr(args, name), name) for name in ("size", "kernel", "stride", "dilation", "output_padding"))
+    size, kernel, stride, dilation, extra = (two(getattr(args, name), name)
+                                             for name in ("size", "kernel", "stride", "dilation", "output_padding"))
     source, weight = (rng.choice([-2.0, -1.0, 1.0, 2.0, 3.0], shape) for shape in (size, kernel))
     padding = padding_argument(args.padding)
     if args.transposed:
@@ -258,21 +287,3 @@ def _run(args) -> None:
         walk = walks.conv(source, weight, stride, padding, dilation)
     print(walks.describe(walk))
     save(animation(walk, args.seconds) if args.out.lower().endswith(".gif") else strip(walk, args.frames), args.out)
-
-
-def two(numbers, name) -> tuple:
-    """One number or two as (height, width)."""
-    if len(numbers) > 2 or min(numbers) < (0 if name == "output_padding" else 1):
-        raise ValueError(f"--{name.replace('_', '-')} takes one whole number above {-1 if name == 'output_padding' else 0}, or two; "
-                         f"got {' '.join(map(str, numbers))}")
-    return (numbers[0], numbers[-1])
-
-
-def padding_argument(words):
-    """--padding as conv2d spells it."""
-    if words == ["same"] or words == ["valid"]:
-        return words[0]
-    if len(words) not in (1, 2, 4) or not all(word.isdigit() for word in words):
-        raise ValueError(f"--padding takes 'same', 'valid', or one, two or four whole numbers; got {' '.join(words)}")
-    numbers = [int(word) for word in words]
-    return (numbers[:2], numbers[2:]) if len(numbers) == 4 else (numbers[0], numbers[-1])
