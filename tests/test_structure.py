@@ -18,7 +18,7 @@ PACKAGE = Path(md.__file__).parent
 ORDER = """
     shapes.py  parallel.py  kernels/reference.py  kernels/runs.py  kernels/products.py  kernels/columns.py  kernels/combinations.py  kernels/fast.py  kernels/__init__.py
     tensor.py  ops.py  tiles.py  lowering.py  conv.py  activations.py  pooling.py  norm.py  losses.py  functional.py
-    init.py  storage.py  nn.py  optim.py  gradcheck.py  profile.py
+    storage.py  nn/module.py  nn/init.py  nn/layers.py  nn/__init__.py  optim.py  gradcheck.py  profile.py
     data/strokes.py  data/__init__.py  data/mnist.py  data/pictures.py
     __init__.py
     gan/losses.py  gan/models.py  gan/trainer.py  gan/__init__.py  gan/pictures.py  gan/run.py
