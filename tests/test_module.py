@@ -177,7 +177,7 @@ HIDDEN = {
     "a dataclass": Record(weight()), "an array of objects": OBJECTS, "a set in a list": [1, {weight()}],
     "an object in a dict": {"a": {"b": Plain(layer=dense())}}, "a partial call": functools.partial(max, dense()),
     "a Module's method": dense().forward, "an object's method": Plain(layer=dense()).method,
-    "a generator's method": np.random.default_rng(0).random,
+    "a list's method": [dense()].append, "a generator's method": np.random.default_rng(0).random,
     "an object with a generator": Plain(rng=np.random.default_rng(0)),
     "a generator expression": (dense() for _ in range(2)), "a map": map(nn.Linear, [2], [2]),
     "an iterator": iter([dense()]), "a chain of iterators": itertools.chain([dense()]),
@@ -214,7 +214,8 @@ def test_fault_09_two_parts_of_one_name_are_refused():
 
 def test_what_holds_nothing_that_trains_may_be_an_attribute(tmp_path):
     model = Holder(layer=dense(), sizes={1, 2}, call=functools.partial(F.leaky_relu, negative_slope=0.2),
-                   kind=nn.ReLU, options=Plain(width=64, names=["a"]), function=F.relu, builtin=max, module=np, nothing=None,
+                   kind=nn.ReLU, options=Plain(width=64, names=["a"]), function=F.relu, builtin=max, module=np,
+                   nothing=None,
                    where=tmp_path, views={"a": 1}.keys(), record=Record((1, 2)))
     model.optimizer = md.optim.Adam(model.parameters())         # holds what is found elsewhere
     model.apply, model.again = model.layer.forward, model.forward
@@ -285,7 +286,8 @@ def test_wrong_random_states_are_named_and_change_nothing():
     name, not_that = "2.drops.1.late.rng", "2.drops.1.late.rng must be the state of a PCG64 as JSON"
     for wrong, error, words in (({"1.rng": state["1.rng"]}, KeyError, "missing.*late.rng"),
                                 ({**state, "9.rng": ""}, KeyError, "unknown.*9.rng"),
-                                ({**state, name: late}, ValueError, not_that), ({**state, name: "{}"}, ValueError, not_that),
+                                ({**state, name: late}, ValueError, not_that),
+                                ({**state, name: "{}"}, ValueError, not_that),
                                 ({**state, name: "no"}, ValueError, not_that + "; got 'no'")):
         with pytest.raises(error, match=words):
             model.load_random_state(wrong)
