@@ -19,7 +19,8 @@ ORDER = """
     shapes.py  parallel.py  kernels/reference.py  kernels/runs.py  kernels/products.py  kernels/columns.py
     kernels/combinations.py  kernels/fast.py  kernels/__init__.py
     tensor.py  ops.py  tiles.py  lowering.py  conv.py  activations.py  pooling.py  norm.py  losses.py  functional.py
-    storage.py  nn/module.py  nn/init.py  nn/layers.py  nn/__init__.py  optim.py  gradcheck.py  profile.py
+    storage.py  nn/module.py  nn/init.py  nn/layers.py  nn/sequential.py  nn/__init__.py  optim.py
+    gradcheck.py  profile.py
     data/strokes.py  data/__init__.py  data/mnist.py  data/pictures.py
     __init__.py
     gan/losses.py  gan/models.py  gan/trainer.py  gan/__init__.py  gan/pictures.py  gan/run.py
@@ -48,7 +49,7 @@ def tree(name):
 
 
 def imports(name):
-    """(module path as parts, names taken from it) of every import, also inside functions; relative ones made absolute."""
+    """(module path, names taken from it) of every import, inside functions too; relative ones made absolute."""
     inside = ["minideconv", *name.split("/")[:-1]]
     for node in ast.walk(tree(name)):
         if isinstance(node, ast.Import):
