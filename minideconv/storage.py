@@ -1,12 +1,20 @@
 """Files that are never half-written and never unpickled."""
 import os
 import zipfile
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO
 
 import numpy as np
 
+Path = str | os.PathLike
 
-def replace(path, write) -> None:
-    """Have write(file) fill a binary file beside `path` and rename it there: a crash leaves the old file or the new one, whole."""
+
+def replace(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Have write(file) fill a binary file beside `path` and rename it there.
+
+    A crash leaves the old file or the new one, whole. Raises OSError, which names `path`, where the
+    disk does not take it.
+    """
     path = os.fspath(path)
     beside = f"{path}.{os.getpid()}.part"
     try:
@@ -15,14 +23,19 @@ def replace(path, write) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
-    except BaseException:
+    except BaseException as error:
         if os.path.exists(beside):
             os.unlink(beside)
+        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, beside):
+            raise OSError(error.errno, error.strerror, path) from error     # a full disk names no file by itself
         raise
 
 
-def save_arrays(path, arrays: dict) -> None:
-    """Write named arrays as one .npz. ValueError for arrays of Python objects: they would have to be pickled."""
+def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write named arrays (numbers or text, any shape) as one .npz, whole or not at all.
+
+    Raises ValueError for arrays of Python objects: they would have to be pickled.
+    """
     arrays = {name: np.asanyarray(array) for name, array in arrays.items()}
     for name, array in arrays.items():
         if array.dtype.hasobject:
@@ -36,12 +49,16 @@ def save_arrays(path, arrays: dict) -> None:
     replace(path, write)
 
 
-def load_arrays(path) -> dict:
-    """The arrays of an .npz by name. ValueError where it is no such file, FileNotFoundError where there is none."""
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz by name.
+
+    Raises ValueError where it is no such file, FileNotFoundError where there is none.
+    """
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except FileNotFoundError:
         raise
     except Exception as error:      # zipfile, zlib, struct and the pickle guard each raise their own
-        raise ValueError(f"{os.fspath(path)} is not a readable .npz of arrays: {' '.join(str(error).split())}") from error
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{os.fspath(path)} is not a readable .npz of arrays: {reason}") from error

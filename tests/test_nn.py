@@ -13,7 +13,8 @@ from minideconv.nn import init
 def network(seed=0):
     rng = np.random.default_rng(seed)
     return nn.Sequential(nn.Conv2d(1, 4, 3, stride=2, padding="same", rng=rng), nn.BatchNorm2d(4), nn.LeakyReLU(0.2),
-                         nn.ConvTranspose2d(4, 2, 4, stride=2, padding=1, rng=rng), nn.Flatten(), nn.Linear(128, 3, rng=rng))
+                         nn.ConvTranspose2d(4, 2, 4, stride=2, padding=1, rng=rng), nn.Flatten(),
+                         nn.Linear(128, 3, rng=rng))
 
 
 def pictures(seed=1, count=5):
@@ -33,15 +34,16 @@ class Pair(nn.Module):
 
 
 def test_parameters_are_named_and_counted_once():
-    assert [name for name, _ in network().named_parameters()] == [f"{place}.{name}" for place in (0, 1, 3, 5) for name in ("weight", "bias")]
+    names = [f"{place}.{name}" for place in (0, 1, 3, 5) for name in ("weight", "bias")]
+    assert [name for name, _ in network().named_parameters()] == names
     assert [name for name, _ in Pair().named_parameters()] == ["scale", "first.weight", "first.bias", "rest.0.weight"]
     assert len(Pair().parameters()) == 4 and len(Pair().modules()) == 3
 
 
 @pytest.mark.parametrize("layer, count", [
     (nn.Linear(5, 7), 5 * 7 + 7), (nn.Linear(5, 7, bias=False), 35), (nn.Conv2d(3, 8, (4, 3)), 4 * 3 * 3 * 8 + 8),
-    (nn.Conv2d(6, 8, 3, groups=2), 9 * 3 * 8 + 8),
-    (nn.ConvTranspose2d(8, 3, 4), 16 * 3 * 8 + 3), (nn.ConvTranspose2d(8, 6, 4, groups=2, bias=False), 16 * 3 * 8), (nn.BatchNorm2d(5), 10)])
+    (nn.Conv2d(6, 8, 3, groups=2), 9 * 3 * 8 + 8), (nn.ConvTranspose2d(8, 3, 4), 16 * 3 * 8 + 3),
+    (nn.ConvTranspose2d(8, 6, 4, groups=2, bias=False), 16 * 3 * 8), (nn.BatchNorm2d(5), 10)])
 def test_parameter_counts(layer, count):
     assert sum(p.size for p in layer.parameters()) == count
     assert all(p.dtype == np.float32 and p.requires_grad for p in layer.parameters())
@@ -52,18 +54,25 @@ def test_layers_are_their_functions():
     one = nn.Conv2d(1, 4, 3, stride=(2, 1), padding=((1, 0), (0, 2)), dilation=(1, 2), rng=rng)
     other = nn.ConvTranspose2d(4, 2, 3, stride=2, padding=1, output_padding=(0, 1), groups=2, rng=rng)
     y = one(x)
-    assert np.array_equal(y.data, F.conv2d(x, one.weight, one.bias, (2, 1), ((1, 0), (0, 2)), (1, 2)).data)
-    z = other(y)
-    assert np.array_equal(z.data, F.conv_transpose2d(y, other.weight, other.bias, 2, 1, (0, 1), 1, 2).data)
-    for layer, expected in ((nn.ReLU(), F.relu(x)), (nn.LeakyReLU(0.3), F.leaky_relu(x, 0.3)), (nn.Sigmoid(), F.sigmoid(x)), (nn.Tanh(), F.tanh(x)),
-                            (nn.MaxPool2d(3, 2, 1), F.max_pool2d(x, 3, 2, 1)), (nn.AvgPool2d((2, 4)), F.avg_pool2d(x, (2, 4))),
-                            (nn.Upsample((2, 3), "bilinear"), F.upsample(x, (2, 3), "bilinear")), (nn.Flatten(), x.reshape(5, 64)),
+    expected = F.conv2d(x, one.weight, one.bias, stride=(2, 1), padding=((1, 0), (0, 2)), dilation=(1, 2))
+    assert np.array_equal(y.data, expected.data)
+    expected = F.conv_transpose2d(y, other.weight, other.bias, stride=2, padding=1, output_padding=(0, 1), groups=2)
+    assert np.array_equal(other(y).data, expected.data)
+    for layer, expected in ((nn.ReLU(), F.relu(x)), (nn.LeakyReLU(0.3), F.leaky_relu(x, 0.3)),
+                            (nn.Sigmoid(), F.sigmoid(x)), (nn.Tanh(), F.tanh(x)),
+                            (nn.MaxPool2d(3, 2, 1), F.max_pool2d(x, 3, 2, 1)), (nn.MaxPool2d(2), F.max_pool2d(x, 2)),
+                            (nn.AvgPool2d((2, 4)), F.avg_pool2d(x, (2, 4))),
+                            (nn.AvgPool2d(3, 2, 1, count_include_pad=False),
+                             F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)),
+                            (nn.Upsample((2, 3), "bilinear"), F.upsample(x, (2, 3), "bilinear")),
+                            (nn.Upsample(2), F.upsample(x, 2)), (nn.Flatten(), x.reshape(5, 64)),
                             (nn.Reshape(4, 4, 4), x.reshape(5, 4, 4, 4)), (nn.Reshape(-1, 2), x.reshape(5, 32, 2))):
-        assert np.array_equal(layer(x).data, expected.data)
+        assert np.array_equal(layer(x).data, expected.data), layer
     shuffled = nn.Reshape(4, 4, 4)(x)
     assert np.array_equal(nn.PixelShuffle(2)(shuffled).data, F.pixel_shuffle(shuffled, 2).data)
     dense = nn.Linear(8, 3, rng=rng)
-    assert np.allclose(dense(x.reshape(5, 8, 8)).data, x.data.reshape(5, 8, 8) @ dense.weight.data + dense.bias.data, rtol=1e-5, atol=1e-6)
+    expected = x.data.reshape(5, 8, 8) @ dense.weight.data + dense.bias.data
+    assert np.allclose(dense(x.reshape(5, 8, 8)).data, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_output_size_per_call():
@@ -83,7 +92,7 @@ def test_sequential_fused_equals_layer_by_layer(kernels, training):
     g = np.random.default_rng(3).standard_normal(y.shape).astype(np.float32)
     y.backward(g)
     z.backward(g)
-    for (name, p), q in zip(fused.named_parameters(), plain.parameters()):
+    for (name, p), q in zip(fused.named_parameters(), plain.parameters(), strict=True):
         assert np.allclose(p.grad, q.grad, rtol=1e-3, atol=1e-4), name
     for name, array in fused.state_dict().items():
         assert np.allclose(array, plain.state_dict()[name], rtol=1e-6), name
@@ -92,9 +101,9 @@ def test_sequential_fused_equals_layer_by_layer(kernels, training):
 def test_sequential_fuses_only_plain_batch_norm_and_leaky_relu(monkeypatch):
     calls, original = [], F.batch_norm
 
-    def noted(*args, negative_slope=1.0):
+    def noted(*args, negative_slope=1.0, **settings):
         calls.append(negative_slope)
-        return original(*args, negative_slope=negative_slope)
+        return original(*args, negative_slope=negative_slope, **settings)
     monkeypatch.setattr(F, "batch_norm", noted)
     x = md.Tensor(np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32))
     nn.Sequential(nn.BatchNorm2d(3), nn.LeakyReLU(0.2))(x)
@@ -117,7 +126,8 @@ def test_state_dict_round_trip():
     one, other = network(0), network(1)
     one(pictures())                                     # moves the running statistics
     state = one.state_dict()
-    assert set(state) == {f"{place}.{name}" for place in (0, 1, 3, 5) for name in ("weight", "bias")} | {"1.running_mean", "1.running_var"}
+    parameters = {f"{place}.{name}" for place in (0, 1, 3, 5) for name in ("weight", "bias")}
+    assert set(state) == parameters | {"1.running_mean", "1.running_var"}
     other.load_state_dict(state)
     x = pictures(2)
     assert np.array_equal(one.eval()(x).data, other.eval()(x).data)
@@ -182,7 +192,8 @@ def test_dropout():
     x = md.Tensor(np.ones((200, 200), np.float32), requires_grad=True)
     layer = nn.Dropout(0.25, rng=np.random.default_rng(0))
     y = layer(x)
-    assert set(np.unique(y.data)) == {np.float32(0), np.float32(1) / np.float32(0.75)} and abs((y.data == 0).mean() - 0.25) < 0.01
+    assert set(np.unique(y.data)) == {np.float32(0), np.float32(1) / np.float32(0.75)}
+    assert abs((y.data == 0).mean() - 0.25) < 0.01
     y.sum().backward()
     assert np.array_equal(x.grad, y.data)
     assert np.array_equal(layer.eval()(x).data, x.data)
@@ -192,7 +203,8 @@ def test_dropout():
 
 
 def test_the_same_generator_draws_the_same_layers():
-    assert all(np.array_equal(a, b) for a, b in zip(network(3).state_dict().values(), network(3).state_dict().values()))
+    one, other = network(3).state_dict(), network(3).state_dict()
+    assert list(one) == list(other) and all(np.array_equal(one[name], other[name]) for name in one)
 
 
 def spread(array, variance):
@@ -204,7 +216,8 @@ def test_first_weights_of_layers_have_the_variance_of_their_fan_in():
     """U(-a, a) with a = 1 / sqrt(fan_in) has variance 1 / (3 fan_in)."""
     rng = np.random.default_rng(0)
     for layer, fan_in in ((nn.Linear(200, 300, rng=rng), 200), (nn.Conv2d(64, 128, 3, groups=2, rng=rng), 9 * 32),
-                          (nn.ConvTranspose2d(128, 32, 3, rng=rng), 9 * 128), (nn.ConvTranspose2d(128, 64, 3, groups=2, rng=rng), 9 * 64)):
+                          (nn.ConvTranspose2d(128, 32, 3, rng=rng), 9 * 128),
+                          (nn.ConvTranspose2d(128, 64, 3, groups=2, rng=rng), 9 * 64)):
         assert spread(layer.weight.data, 1 / (3 * fan_in)) and np.abs(layer.weight.data).max() <= fan_in ** -0.5
         assert np.abs(layer.bias.data).max() <= fan_in ** -0.5
 
@@ -215,13 +228,20 @@ def test_initialisers_have_the_variance_of_their_formula():
     assert spread(init.normal(shape, rng=rng), 0.02 ** 2) and abs(init.normal(shape, 0.1, 5, rng=rng).mean() - 5) < 0.01
     assert spread(init.uniform(shape, 0.5, rng=rng), 0.25 / 3)
     assert spread(init.glorot_uniform(shape, rng=rng), 2 / (taps * 130))
-    assert spread(init.he_normal(shape, rng=rng), 2 / (taps * 40)) and spread(init.he_normal(shape, transposed=True, rng=rng), 2 / (taps * 90))
+    assert spread(init.he_normal(shape, rng=rng), 2 / (taps * 40))
+    assert spread(init.he_normal(shape, transposed=True, rng=rng), 2 / (taps * 90))
     assert spread(init.he_normal(shape, 0.5, rng=rng), 2 / (1.25 * taps * 40))
-    assert init.fans(shape) == (taps * 40, taps * 90) and init.fans(shape, transposed=True) == (taps * 90, taps * 40) and init.fans((3, 5)) == (3, 5)
+    assert init.fans(shape) == (taps * 40, taps * 90) and init.fans(shape, transposed=True) == (taps * 90, taps * 40)
+    assert init.fans((3, 5)) == (3, 5)
     for draw in (init.normal, init.glorot_uniform, init.he_normal, init.orthogonal):
         assert draw(shape, rng=rng).dtype == np.float32 and draw(shape, rng=rng).shape == shape
-    with pytest.raises(ValueError, match="at least 2 axes"):
-        init.he_normal((3,))
+    for draw in (init.he_normal, init.glorot_uniform, init.orthogonal):
+        with pytest.raises(ValueError, match="at least 2 axes"):
+            draw((3,), rng=rng)
+        with pytest.raises(ValueError, match=r"every size in shape must be at least 1; got \(3, 3, 0, 4\)"):
+            draw((3, 3, 0, 4), rng=rng)
+    with pytest.raises(ValueError, match="std must be a number, at least 0; got -1"):
+        init.normal(shape, -1)
     with pytest.raises(TypeError, match="rng must be a np.random.Generator"):
         init.normal(shape, rng=0)
 
@@ -235,7 +255,10 @@ def test_orthogonal(shape):
 
 @pytest.mark.parametrize("factor", [2, 3, 4])
 def test_bilinear_kernel_interpolates(factor):
-    """Away from the border, a transposed convolution with it is bilinear upsampling (2 * factor taps, stride factor, factor / 2 cropped)."""
+    """Away from the border, a transposed convolution with it is bilinear upsampling.
+
+    2 * factor taps, stride factor, factor / 2 cropped.
+    """
     x = np.random.default_rng(0).standard_normal((1, 6, 5, 2)).astype(np.float32)
     size = 2 * factor - factor % 2                      # odd factors centre on a pixel
     kernel = init.bilinear((size, size, 2, 2))
@@ -253,7 +276,26 @@ REFUSED = {
     "groups that do not divide": (lambda: nn.Conv2d(3, 4, 3, groups=2), ValueError,
                                   "groups must divide both channel counts; got groups=2 for 3 and 4"),
     "an unknown padding": (lambda: nn.Conv2d(3, 4, 3, padding="full"), ValueError, "'full'"),
-    "features that do not fit": (lambda: nn.Linear(3, 2)(pictures()), ValueError, r"must have 3 features on its last axis; got shape \(5, 8, 8, 1\)"),
+    "features that do not fit": (lambda: nn.Linear(3, 2)(pictures()), ValueError,
+                                 r"must have 3 features on its last axis; got shape \(5, 8, 8, 1\)"),
+    "no channels": (lambda: nn.ConvTranspose2d(0, 3, 4), ValueError, "in_channels must be at least 1; got 0"),
+    "a seed for a generator": (lambda: nn.Dropout(0.5, rng=3), TypeError, "rng must be a np.random.Generator.*got 3"),
+    "a probability of text": (lambda: nn.Dropout("0.5"), TypeError, "p must be a number; got '0.5'"),
+    "a slope of text": (lambda: nn.LeakyReLU("0.2"), TypeError, "negative_slope must be a number; got '0.2'"),
+    "a momentum above 1": (lambda: nn.BatchNorm2d(3, momentum=2), ValueError, r"momentum must lie in \[0, 1\]"),
+    "a momentum of text": (lambda: nn.BatchNorm2d(3, momentum="0.1"), TypeError,
+                           "momentum must be a number; got '0.1'"),
+    "a negative eps": (lambda: nn.BatchNorm2d(3, eps=-1e-5), ValueError, "eps be at least 0.*eps=-1e-05"),
+    "a window of nothing": (lambda: nn.MaxPool2d(0), ValueError, "kernel_size must be at least 1; got 0"),
+    "a stride of half a pixel": (lambda: nn.AvgPool2d(2, 0.5), TypeError, "stride must be an integer.*got 0.5"),
+    "an unknown mode": (lambda: nn.Upsample(2, "cubic"), ValueError,
+                        "mode must be 'nearest' or 'bilinear'; got 'cubic'"),
+    "a factor of a half": (lambda: nn.Upsample(0.5), TypeError, "scale_factor must be an integer.*got 0.5"),
+    "a shuffle of nothing": (lambda: nn.PixelShuffle(0), ValueError, "r must be at least 1; got 0"),
+    "a shape in a tuple": (lambda: nn.Reshape((7, 7, 128)), TypeError, r"must be integers.*got \(\(7, 7, 128\),\)"),
+    "two sizes left open": (lambda: nn.Reshape(-1, -1), ValueError, r"at most one of them -1; got \(-1, -1\)"),
+    "a class for a layer": (lambda: nn.Sequential(nn.ReLU), TypeError,
+                            r"layers\[0\] must be a Module or a function; got a class: write ReLU\(...\)"),
     "no forward": (lambda: nn.Module()(1), NotImplementedError, "Module must define forward"),
 }
 

@@ -1,4 +1,5 @@
 """Files on the disk: written whole or not at all, and never pickled."""
+import errno
 import io
 import os
 import pickle
@@ -14,8 +15,8 @@ def write(path, content):
 
 
 def test_arrays_come_back_as_they_were(tmp_path):
-    arrays = {"a": np.arange(6, dtype=np.int16).reshape(2, 3), "0.weight": np.float32([[1, np.nan]]), "empty": np.zeros((0, 2)),
-              "number": np.array(3)}
+    arrays = {"a": np.arange(6, dtype=np.int16).reshape(2, 3), "0.weight": np.float32([[1, np.nan]]),
+              "empty": np.zeros((0, 2)), "number": np.array(3)}
     storage.save_arrays(tmp_path / "x.npz", arrays)
     back = storage.load_arrays(tmp_path / "x.npz")
     assert list(back) == list(arrays)
@@ -61,13 +62,36 @@ def test_a_killed_process_leaves_the_old_file(tmp_path):
     assert sizes == [(b"old", 2)] and path.read_bytes() == b"new"
 
 
+@pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_fault_26_a_full_disk_names_the_file(tmp_path, reason):
+    path = tmp_path / "x.bin"
+    write(path, b"old")
+
+    def no_room(file):
+        file.write(b"half of the n")
+        raise OSError(reason, os.strerror(reason))
+    with pytest.raises(OSError, match="x.bin") as caught:
+        storage.replace(path, no_room)
+    assert (caught.value.errno, caught.value.filename) == (reason, str(path))
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["x.bin"]
+
+
+def test_fault_26_a_folder_that_cannot_be_written_names_the_file(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        storage.save_arrays(tmp_path / "none" / "x.npz", {"a": np.zeros(2)})
+    assert caught.value.filename == str(tmp_path / "none" / "x.npz")
+
+
 def test_the_bytes_reach_the_disk_before_the_name(tmp_path, monkeypatch):
     order = []
-    for name in ("fsync", "replace"):
-        def noted(*args, name=name, call=getattr(os, name)):
+
+    def note(name, call):
+        def noted(*args):
             order.append(name)
             return call(*args)
         monkeypatch.setattr(os, name, noted)
+    note("fsync", os.fsync)
+    note("replace", os.replace)
     write(tmp_path / "x.bin", b"new")
     assert order == ["fsync", "replace"]
 
@@ -101,7 +125,8 @@ def an_npz():
 
 def damaged():
     good = an_npz()
-    return {"empty": b"", "html": b"<html>404</html>", "pickle": pickle.dumps([1]), "cut short": good[:len(good) // 2], "cut at the end": good[:-9],
+    return {"empty": b"", "html": b"<html>404</html>", "pickle": pickle.dumps([1]),
+            "cut short": good[:len(good) // 2], "cut at the end": good[:-9],
             "flipped": good[:90] + bytes(255 - b for b in good[90:94]) + good[94:]}
 
 

@@ -10,7 +10,7 @@ For 28x28x1 images these are exactly
 """
 import numpy as np
 
-from .. import init, nn
+from .. import nn
 from ..ops import broadcast_to, concatenate
 from ..tensor import as_tensor
 
@@ -39,7 +39,7 @@ def _small_weights(module, rng) -> None:
     """DCGAN's start: every kernel and matrix from N(0, 0.02), biases zero, batch norm the identity."""
     for part in module.modules():
         if isinstance(part, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-            part.weight.data = init.normal(part.weight.shape, 0.02, rng=rng)
+            part.weight.data = nn.init.normal(part.weight.shape, 0.02, rng=rng)
             if part.bias is not None:
                 part.bias.data = np.zeros_like(part.bias.data)
 
