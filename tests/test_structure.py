@@ -19,7 +19,7 @@ ORDER = """
     shapes.py  parallel.py  kernels/reference.py  kernels/runs.py  kernels/products.py  kernels/columns.py  kernels/combinations.py  kernels/fast.py  kernels/__init__.py
     tensor.py  ops.py  tiles.py  lowering.py  conv.py  activations.py  pooling.py  norm.py  losses.py  functional.py
     init.py  storage.py  nn.py  optim.py  gradcheck.py  profile.py
-    data/strokes.py  data/__init__.py  data/mnist.py  data/pictures.py
+    data/strokes.py  data/__init__.py  data/mnist.py  data/pictures.py  data/points.py  data/augment.py
     __init__.py
     gan/losses.py  gan/models.py  gan/trainer.py  gan/__init__.py  gan/pictures.py  gan/run.py
     draw/__init__.py  draw/figure.py  draw/layering.py  draw/walk.py  draw/conventions.py  draw/heatmap.py  draw/step.py  draw/matrix.py
@@ -29,7 +29,7 @@ ORDER = """
 """.split()
 
 # Rooms that a function opens on demand, so that `import minideconv` stays quick.
-ON_DEMAND = {("data/__init__.py", "data/mnist.py"), ("data/__init__.py", "data/pictures.py")}
+ON_DEMAND = {("data/__init__.py", f"data/{name}.py") for name in ("mnist", "pictures", "points")}
 
 # What the package may stand on besides the standard library. The benchmark's peer runs only where somebody asks for the comparison.
 FOUNDATIONS = {"numpy", "numba", "llvmlite", "threadpoolctl", "matplotlib", "PIL", "tqdm"}
