@@ -21,6 +21,7 @@ ORDER = """
     init.py  storage.py  nn.py  optim.py  gradcheck.py  profile.py
     data/strokes.py  data/__init__.py  data/mnist.py  data/pictures.py  data/points.py  data/augment.py
     __init__.py
+    metrics/__init__.py  metrics/neighbours.py  metrics/parzen.py  metrics/modes.py  metrics/frechet.py  metrics/classifier.py  metrics/report.py
     gan/losses.py  gan/models.py  gan/trainer.py  gan/__init__.py  gan/pictures.py  gan/run.py
     draw/__init__.py  draw/figure.py  draw/layering.py  draw/walk.py  draw/conventions.py  draw/heatmap.py  draw/step.py  draw/matrix.py
     draw/overlap.py  draw/sizes.py  draw/tape.py  draw/translate.py  draw/command.py
