@@ -1,9 +1,7 @@
-"""What data.load promises about everything that is on the disk already: forms, splits, and a clear line for each fault."""
+"""What data.load and data.read promise: sources, arguments, the IDX files, labels, and a clear line for each fault."""
 
 import gzip
 import os
-import pickle
-import re
 import struct
 import subprocess
 import sys
@@ -42,7 +40,7 @@ def write_set(folder, split="train", count=5, seed=0, compress=True, images=None
     """Write a tiny MNIST (6 high, 4 wide) and return its images and labels; or the given bytes in their place."""
     folder.mkdir(parents=True, exist_ok=True)
     x, y = pixels(count, 6, 4, seed=seed), np.arange(count) % 10
-    for name, content in zip(NAMES[split], (images or idx(x), labels or idx(y))):
+    for name, content in zip(NAMES[split], (images or idx(x), labels or idx(y)), strict=True):
         if compress:
             (folder / f"{name}.gz").write_bytes(gzip.compress(content))
         else:
@@ -66,6 +64,11 @@ def refusal(*arguments, **keywords):
         data.load(*arguments, **keywords)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def save(path, values):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path)
 
 
 # The IDX files
@@ -180,7 +183,9 @@ def test_damage_in_the_cache_says_delete(tmp_path):
 
 def test_unreadable_file(tmp_path, monkeypatch):
     write_set(tmp_path)
-    monkeypatch.setattr(Path, "read_bytes", lambda path: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    def forbid(path):
+        raise PermissionError(13, "Permission denied")
+    monkeypatch.setattr(Path, "read_bytes", forbid)
     assert "cannot be read (Permission denied)" in refusal("mnist", folder=tmp_path)
 
 
@@ -194,199 +199,6 @@ def test_real_mnist(monkeypatch, split, first, histogram):
     assert images.shape == (sum(histogram), 28, 28, 1) and images.dtype == np.uint8
     assert labels[:5].tolist() == first and np.bincount(labels).tolist() == histogram
     assert images.max() == 255 and 33 < images.mean() < 34 and np.all(images[:, 0, 0] == 0)
-
-
-# NPZ and NPY files
-
-@pytest.mark.parametrize("shape", [(7, 8, 12), (7, 8, 12, 1), (7, 8, 12, 3)])
-def test_npz_and_npy_forms(tmp_path, shape):
-    x, y = pixels(*shape), np.arange(7, dtype=np.int16)
-    expected = x.reshape(7, 8, 12, -1)
-    np.savez(tmp_path / "both.npz", images=x, labels=y, other=np.zeros(2))
-    np.savez_compressed(tmp_path / "alone.npz", images=x)
-    np.save(tmp_path / "array.NPY", np.asfortranarray(x))
-    (tmp_path / "array.NPY.npy").rename(tmp_path / "array.NPY")
-    check(data.load(tmp_path / "both.npz"), expected, y)
-    check(data.load(str(tmp_path / "alone.npz")), expected, None)
-    check(data.load(tmp_path / "array.NPY"), expected, None)
-
-
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ">f4"])
-def test_floats_round_to_the_nearest_pixel(tmp_path, dtype):
-    x = np.arange(256, dtype=np.uint8).reshape(4, 8, 8)
-    np.savez(tmp_path / "x.npz", images=(x / 255).astype(dtype))
-    check(data.load(tmp_path / "x.npz"), x[..., None], None)
-    np.savez(tmp_path / "x.npz", images=np.asfortranarray((x / 255).astype(dtype)))
-    check(data.load(tmp_path / "x.npz"), x[..., None], None)
-    np.savez(tmp_path / "x.npz", images=np.full((1, 2, 2), 0.7 / 255, dtype))      # rounded, not cut
-    assert np.all(data.load(tmp_path / "x.npz")[0] == 1)
-
-
-@pytest.mark.parametrize("images, words", [
-    (np.full((2, 4, 4), -1.0), "found -1 to -1"), (np.array([[[0.0, 1.5]]]), "found 0 to 1.5"),
-    (np.array([[[0.0, np.nan]]]), "nan"), (np.array([[[0.5, np.inf]]]), "found 0.5 to inf"),
-    (np.zeros((2, 4, 4), np.int64), "int64"), (np.zeros((2, 4, 4), bool), "bool"), (np.zeros((2, 4, 4), complex), "complex"),
-    (np.zeros((2, 4, 4, 2), np.uint8), "(2, 4, 4, 2)"), (np.zeros((2, 4, 4, 4), np.uint8), "(2, 4, 4, 4)"),
-    (np.zeros((4, 4), np.uint8), "(4, 4)"), (np.zeros((2, 3, 4, 5), np.uint8), "channels come last"),
-    (np.zeros((0, 4, 4), np.uint8), "empty"), (np.uint8(3), "()"),
-])
-def test_images_refused(tmp_path, images, words):
-    np.savez(tmp_path / "x.npz", images=images)
-    message = refusal(tmp_path / "x.npz")
-    assert words in message and str(tmp_path / "x.npz") in message
-
-
-@pytest.mark.parametrize("labels, words", [
-    (np.arange(3), "(3,)"), (np.zeros((4, 1), int), "(4, 1)"), (np.zeros(4), "float64"), (np.array([0, 1, -1, 2]), "found -1"),
-])
-def test_labels_refused(tmp_path, labels, words):
-    np.savez(tmp_path / "x.npz", images=pixels(4, 8, 8), labels=labels)
-    assert words in refusal(tmp_path / "x.npz")
-
-
-class Trap:
-    def __reduce__(self):
-        return (os.mkdir, (os.environ["TRAP"],))
-
-
-@pytest.mark.parametrize("form", ["npy", "npz", "labels", "pickle"])
-def test_nothing_is_unpickled(tmp_path, monkeypatch, form):
-    monkeypatch.setenv("TRAP", str(tmp_path / "sprung"))
-    file, trap = tmp_path / ("x.npy" if form == "npy" else "x.npz"), np.array([Trap(), None], object)
-    if form == "npy":
-        np.save(file, trap, allow_pickle=True)
-    elif form == "pickle":
-        file.write_bytes(pickle.dumps(Trap()))
-    else:
-        np.savez(file, **({"images": trap} if form == "npz" else {"images": pixels(2, 8, 8), "labels": trap}))
-    message = refusal(file)
-    assert "Python objects" in message and "allow_pickle" not in message and not (tmp_path / "sprung").exists()
-    content = np.load(file, allow_pickle=True)
-    if file.suffix == ".npz" and form != "pickle":
-        content = content["images" if form == "npz" else "labels"]
-    assert (tmp_path / "sprung").exists()       # so the trap works
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\3\4 torn", b"\x93NUMPY\1\0v\0{'descr'", b"hello"])
-def test_files_that_are_not_arrays(tmp_path, content):
-    (tmp_path / "x.npz").write_bytes(content)
-    assert "NPZ or NPY file" in refusal(tmp_path / "x.npz")
-
-
-def test_truncated_arrays(tmp_path):
-    np.savez(tmp_path / "x.npz", images=pixels(9, 8, 8))
-    np.save(tmp_path / "x.npy", pixels(9, 8, 8))
-    for file in tmp_path.iterdir():
-        file.write_bytes(file.read_bytes()[:-100])
-        assert "cannot be read as an NPZ or NPY file" in refusal(file)
-
-
-def test_npz_without_images_lists_what_there_is(tmp_path):
-    np.savez(tmp_path / "x.npz", pictures=pixels(2, 8, 8))
-    assert "['pictures']" in refusal(tmp_path / "x.npz")
-
-
-def test_a_path_is_for_training_all_of_it(tmp_path):
-    x, y = pixels(25, 4, 4, 1), np.arange(25)
-    np.savez(tmp_path / "x.npz", images=x, labels=y)
-    check(data.load(tmp_path / "x.npz", split="train"), x, y)
-    np.save(tmp_path / "x.npy", x[:9])
-    check(data.load(tmp_path / "x.npy"), x[:9], None)
-    assert "no test split" in refusal(tmp_path / "x.npy", split="test")
-
-
-# Folders of pictures
-
-def save(path, values):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(values).save(path)
-
-
-def test_flat_folder(tmp_path):
-    x = pixels(3, 6, 4)
-    for name, values in zip(("c.png", "a.PNG", "b.png"), x):
-        save(tmp_path / name, values)
-    (tmp_path / "notes.txt").write_text("not a picture")
-    (tmp_path / ".hidden.png").write_bytes(b"not a picture either")
-    (tmp_path / "nothing here").mkdir()
-    check(data.load(tmp_path), x[[1, 2, 0], ..., None], None)
-
-
-def test_class_folders(tmp_path):
-    x = pixels(14, 4, 6, 3)
-    for i, values in enumerate(x):      # made neither in sorted order nor in reverse
-        save(tmp_path / ("bee" if i < 11 else "cat" if i < 12 else "ant") / f"{i:02}.png", values)
-    save(tmp_path / ".trash" / "x.png", x[0])
-    order, labels = [12, 13, *range(12)], [0] * 2 + [1] * 11 + [2]
-    check(data.load(tmp_path), x[order], labels)
-
-
-def test_jpeg_and_mixed_colour(tmp_path):
-    save(tmp_path / "a.jpg", np.full((8, 8), 90, np.uint8))
-    save(tmp_path / "b.jpeg", np.full((8, 8, 3), (200, 30, 60), np.uint8))
-    images, labels = data.load(tmp_path)
-    assert images.shape == (2, 8, 8, 3) and labels is None
-    assert np.abs(images[0].astype(int) - 90).max() < 3 and np.abs(images[1].astype(int) - (200, 30, 60)).max() < 6
-    (tmp_path / "b.jpeg").unlink()
-    assert data.load(tmp_path)[0].shape == (1, 8, 8, 1)
-
-
-def test_transparency_is_laid_on_black(tmp_path):
-    colour = np.full((4, 4, 4), (250, 120, 40, 255), np.uint8)
-    colour[0, :, 3] = 0
-    save(tmp_path / "colour" / "x.png", colour)
-    images, _ = data.load(tmp_path / "colour")
-    assert images.shape == (1, 4, 4, 3) and np.all(images[0, 0] == 0) and np.all(images[0, 1:] == (250, 120, 40))
-    save(tmp_path / "grey" / "x.png", np.ascontiguousarray(colour[..., [0, 3]]))
-    images, _ = data.load(tmp_path / "grey")
-    assert images.shape == (1, 4, 4, 1) and np.all(images[0, 0] == 0) and np.all(images[0, 1:] == 250)
-    (tmp_path / "key").mkdir()
-    Image.fromarray(colour[..., 0]).save(tmp_path / "key" / "x.png", transparency=250)      # one grey level is clear
-    assert np.all(data.load(tmp_path / "key")[0] == 0)
-
-
-def test_palette_one_bit_and_rotated(tmp_path):
-    grid = np.arange(24, dtype=np.uint8).reshape(6, 4) * 10
-    picture = Image.fromarray(np.stack([grid, grid, 255 - grid], -1))
-    for folder, image in (("palette", picture.quantize(24)), ("bits", Image.fromarray(grid > 100))):
-        (tmp_path / folder).mkdir()
-        image.save(tmp_path / folder / "x.png")
-    assert np.all(data.load(tmp_path / "palette")[0][0] == np.asarray(picture.quantize(24).convert("RGB")))
-    check(data.load(tmp_path / "bits"), (grid > 100)[None, ..., None] * 255, None)
-    (tmp_path / "turned").mkdir()
-    exif = Image.Exif()
-    exif[0x0112] = 6        # "turn by 90 degrees clockwise to view"
-    picture.save(tmp_path / "turned" / "x.png", exif=exif)
-    assert np.all(data.load(tmp_path / "turned")[0][0] == np.rot90(np.asarray(picture), -1))
-
-
-def test_sizes_that_differ(tmp_path):
-    save(tmp_path / "a.png", pixels(8, 12))
-    save(tmp_path / "b.png", pixels(8, 16))
-    message = refusal(tmp_path)
-    assert re.search(r"a\.png is 8 high and 12 wide.*b\.png is 8 high and 16 wide.*resize", message)
-
-
-def test_folders_refused(tmp_path):
-    assert "holds no pictures" in refusal(tmp_path)
-    save(tmp_path / "one" / "a.png", pixels(8, 8))
-    (tmp_path / "two").mkdir()
-    assert "two is a class without" in refusal(tmp_path)
-    save(tmp_path / "two" / "a.png", pixels(8, 8))
-    save(tmp_path / "b.png", pixels(8, 8))
-    assert "both itself and in sub-folders" in refusal(tmp_path)
-    (tmp_path / "b.png").unlink()
-    save(tmp_path / "two" / "b.png", pixels(8, 8).astype(np.uint16))
-    assert "b.png" in refusal(tmp_path) and "8 bits" in refusal(tmp_path)
-    whole = (tmp_path / "two" / "a.png").read_bytes()
-    for content in (whole[:60], b"", b"<html>"):
-        (tmp_path / "two" / "b.png").write_bytes(content)
-        assert "b.png cannot be read as a picture" in refusal(tmp_path)
-
-
-def test_unreadable_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(Path, "iterdir", lambda path: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
-    assert "cannot be read (Permission denied)" in refusal(tmp_path)
 
 
 # Sources and arguments
@@ -439,3 +251,61 @@ def test_strokes_is_the_function_and_imports_stay_light():
     root = Path(data.__file__).parents[2]
     answer = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+# One table of sources
+
+def test_every_source_of_the_table_loads(tmp_path, monkeypatch):
+    for name, (fetch, about, files) in data.SOURCES.items():
+        if files:
+            write_set(tmp_path / name, count=10)
+            write_set(tmp_path / name, "test", count=10)
+        assert callable(fetch) and about
+    monkeypatch.setattr(data, "strokes", lambda count, seed: (pixels(10, 6, 4, 1), np.arange(10)))
+    for name in data.SOURCES:
+        for split in ("train", "test"):
+            images, labels, names, notes = data.read(name, split, tmp_path)
+            assert labels.dtype == np.int64 and labels.min() == 0 and labels.max() == len(names) - 1 and notes == ()
+            loaded = data.load(name, split, tmp_path)
+            assert np.array_equal(loaded[0], images) and np.array_equal(loaded[1], labels)
+        assert name in refusal("no such thing")
+
+
+def test_names_of_the_named_sets(tmp_path):
+    x, _ = write_set(tmp_path, count=3)
+    found = data.read("fashion-mnist", folder=tmp_path)
+    assert found.names[0] == "T-shirt/top" and found.names[9] == "Ankle boot" and len(found.names) == 10
+    check(found[:2], x, [0, 1, 2])          # ten classes, though not all of them have an image here
+    assert data.read("mnist", folder=tmp_path).names == [str(digit) for digit in range(10)]
+
+
+def test_other_labels_in_idx_files_are_mapped(tmp_path):
+    write_set(tmp_path, count=4, labels=idx(np.array([26, 1, 3, 26])))          # letters, say
+    found = data.read("mnist", folder=tmp_path)
+    assert found.labels.tolist() == [2, 0, 1, 2] and found.names == ["1", "3", "26"]
+    assert data.load("mnist", folder=tmp_path)[1].tolist() == [26, 1, 3, 26]
+
+
+def test_fault_25_empty_is_an_error_not_a_default(tmp_path, monkeypatch):
+    save(tmp_path / "a.png", pixels(8, 8))
+    monkeypatch.chdir(tmp_path)                                 # which a path of nothing would be
+    for function in (data.load, data.read, lambda source: data.resolve(source)):
+        with pytest.raises(ValueError, match="source must not be empty; give strokes"):
+            function("")
+    for function in (data.load, data.read):
+        with pytest.raises(ValueError, match="folder must not be empty"):
+            function("mnist", folder="")
+    assert len(data.load(".")[0]) == 1
+
+
+def test_fault_25_a_source_is_found_again_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    save(tmp_path / "home" / "own" / "a.png", pixels(8, 8))
+    monkeypatch.chdir(tmp_path)
+    found = data.resolve("~/own")
+    assert found == str(tmp_path / "home" / "own") and data.resolve(found) == found
+    assert data.resolve("home/own") == data.resolve(Path("home") / "own") == found
+    monkeypatch.chdir("/")
+    assert len(data.load(found)[0]) == 1
+    assert data.resolve("mnist") == "mnist" and data.resolve("./mnist") == os.path.abspath("mnist")

@@ -133,8 +133,9 @@ def test_second_mirror_helps_out(monkeypatch, server, tmp_path, fault):
 
 
 @pytest.mark.parametrize("fault, reason", [
-    ("absent", "404"), ("closed", "closed connection"), ("cut", f"of {len(CONTENT[IMAGES])} bytes"), ("stuck", "timed out"),
-    ("altered", "wrong checksum"), ("page", "a web page instead of the file"), ("endless", "more than 100000 bytes")])
+    ("absent", "404"), ("closed", "closed connection"), ("cut", f"of {len(CONTENT[IMAGES])} bytes"),
+    ("stuck", "timed out"), ("altered", "wrong checksum"), ("page", "a web page instead of the file"),
+    ("endless", "more than 100000 bytes")])
 def test_each_fault_has_one_clear_line(monkeypatch, server, tmp_path, fault, reason):
     monkeypatch.setattr(mnist, "TIMEOUT", 0.1)
     monkeypatch.setattr(mnist, "LIMIT", 100_000)

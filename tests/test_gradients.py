@@ -11,6 +11,7 @@ import pytest
 import minideconv as md
 import minideconv.functional as F
 from minideconv import Tensor, ops
+from minideconv.data.augment import shift
 from minideconv.tensor import PRIMITIVES, observe
 
 
@@ -90,6 +91,7 @@ TABLE = [
     Entry("conv_kernel", lambda x, y: F.conv_kernel_grad(x, y, (3, 2), **GEOMETRY), (IMAGES, FEATURES)),
     Entry("_im2col", lambda x: F.im2col(x, (3, 2), **GEOMETRY), (IMAGES,)),
     Entry("_col2im", lambda cols: F.col2im(cols, (5, 4), (3, 2), **GEOMETRY), (lattice(2, 3, 2, 12),)),
+    Entry("_shift", lambda x: shift(x, [[1, 0], [-1, 2]]), (lattice(2, 3, 4, 2),)),
     Entry("gate", lambda g: PRIMITIVES["gate"](g, x=lattice(2, 3, seed=1).astype(g.dtype), slope=0.2), (lattice(2, 3),)),
     Entry("_leaky_relu", lambda x: F.leaky_relu(x, 0.2) * x, (lattice(2, 3),)),
     Entry("relu", lambda x: F.relu(x) * x, (lattice(2, 3),)),

@@ -19,7 +19,7 @@ def drawn():
 
 
 def same(one, other):
-    return all(np.array_equal(a, b) for a, b in zip(one, other))
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 # ---- the arrays
@@ -49,7 +49,7 @@ def test_threads_do_not_disturb_each_other():
     seeds = [3, 4, 5, 6]
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda seed: strokes(1000, seed), seeds))
-    assert all(same(strokes(1000, seed), result) for seed, result in zip(seeds, together))
+    assert all(same(strokes(1000, seed), result) for seed, result in zip(seeds, together, strict=True))
 
 
 @pytest.mark.parametrize("arguments, error, words", [
@@ -84,7 +84,7 @@ def test_digits_are_placed_like_those_of_mnist(drawn):
     mass, place = ink.sum((1, 2)), np.arange(28)
     for axis in (1, 2):
         centre = (ink.sum(axis) @ place) / mass
-        assert np.abs(centre - 14).max() < 0.51                 # whole pixels, so within half of one; grey levels are rounded
+        assert np.abs(centre - 14).max() < 0.51   # whole pixels, so half of one; grey levels are rounded
         assert abs(centre.mean() - 14) < 0.05
     rows, columns = (ink > 0).any(2), (ink > 0).any(1)
     height, width = (28 - side.argmax(1) - side[:, ::-1].argmax(1) for side in (rows, columns))
@@ -161,8 +161,8 @@ def test_the_plain_function_draws_what_the_compiled_one_draws():
 # ---- the curve
 
 def test_curves_join_smoothly_but_at_a_sharp_turn():
-    for (_, _, name, drawing), bends, used in zip(module.WAYS, module.BENDS, module.USED):
-        joints = [(one, two) for one, two in zip(bends[:used - 1], bends[1:used]) if one[2] == two[1]]
+    for (_, _, name, drawing), bends, used in zip(module.WAYS, module.BENDS, module.USED, strict=True):
+        joints = [(one, two) for one, two in zip(bends[:used - 1], bends[1:used], strict=True) if one[2] == two[1]]
         sharp = [one[3] == one[2] and two[0] == two[1] for one, two in joints]
         smooth = [one[3] == two[2] and two[0] == one[1] for one, two in joints]
         assert sum(sharp) == drawing.count("!") and sum(smooth) == len(joints) - sum(sharp), name
@@ -186,10 +186,11 @@ def test_a_pen_that_stops_at_both_ends_goes_straight():
 
 
 def test_a_small_network_trained_on_strokes_alone_reads_real_digits(mnist_folder):
-    """What strokes are for: standing in for MNIST. 20,000 of them, two epochs, at least 90 % of the 10,000 real test digits."""
+    """What strokes are for: standing in for MNIST. 20,000 of them, two epochs, 90 % of the real test digits."""
     rng = np.random.default_rng(0)
-    network = nn.Sequential(nn.Conv2d(1, 32, 4, 2, 1, rng=rng), nn.LeakyReLU(0.1), nn.Conv2d(32, 64, 4, 2, 1, bias=False, rng=rng),
-                            nn.BatchNorm2d(64), nn.LeakyReLU(0.1), nn.Flatten(), nn.Linear(64 * 49, 10, rng=rng))
+    network = nn.Sequential(nn.Conv2d(1, 32, 4, 2, 1, rng=rng), nn.LeakyReLU(0.1),
+                            nn.Conv2d(32, 64, 4, 2, 1, bias=False, rng=rng), nn.BatchNorm2d(64), nn.LeakyReLU(0.1),
+                            nn.Flatten(), nn.Linear(64 * 49, 10, rng=rng))
     adam = optim.Adam(network.parameters(), lr=1e-3)
     images, labels = strokes(20_000)
     for _ in range(2):
@@ -200,5 +201,6 @@ def test_a_small_network_trained_on_strokes_alone_reads_real_digits(mnist_folder
     digits, answers = data.load("mnist", split="test", folder=mnist_folder)
     network.eval()
     with no_grad():
-        guesses = np.concatenate([network(Tensor(part / np.float32(255))).data.argmax(axis=1) for part in np.split(digits, 10)])
+        guesses = np.concatenate([network(Tensor(part / np.float32(255))).data.argmax(axis=1)
+                                  for part in np.split(digits, 10)])
     assert (guesses == answers).mean() >= 0.90

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import DataError
+from . import DIGITS, DataError
 
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -44,11 +44,17 @@ SHA256 = {      # of the .gz files as published
         "t10k-labels-idx1-ubyte": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
     },
 }
+NAMES = {
+    "mnist": DIGITS,
+    "fashion-mnist": ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+                      "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"],
+}
 TIMEOUT = 30            # seconds without a byte before a mirror is given up
 LIMIT = 64 << 20        # bytes; the largest published file has 26 million
 
 
-def load_mnist(name, split="train", folder=None):
+def load_mnist(name: str, split: str = "train",
+               folder: str | os.PathLike | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Return `(images, labels)` of "mnist" or "fashion-mnist": uint8 (N, H, W, 1) and int64 (N,).
 
     The two files of the split, plain or .gz, come from the first of these that applies:
@@ -80,6 +86,11 @@ def load_mnist(name, split="train", folder=None):
     return images[..., np.newaxis], labels.astype(np.int64)     # (N, H, W, 1), (N,)
 
 
+def names_of(name, labels):
+    """Return the names of the set's ten classes; None if the files, in the same form, hold others (letters, say)."""
+    return NAMES[name] if labels.max() < len(NAMES[name]) else None
+
+
 def read_idx(path, ndim, remedy="put an intact copy in its place"):
     """Return the array of an IDX file of unsigned bytes with `ndim` axes; gzip is told by content, not by name.
 
@@ -95,7 +106,7 @@ def read_idx(path, ndim, remedy="put an intact copy in its place"):
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise refuse(f"the gzip file is truncated or damaged ({error})") from None
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}); check the file and its permissions") from None
+        raise DataError(f"{path} cannot be read ({error.strerror or error}); check it and its permissions") from None
     if data.lstrip()[:1] == b"<":
         raise refuse("this is a web page (HTML), not the data file")
     expected = bytes((0, 0, 8, ndim))
@@ -110,11 +121,11 @@ def read_idx(path, ndim, remedy="put an intact copy in its place"):
         raise refuse(f"the header says {shape}, which is empty")
     if len(data) != start + math.prod(shape):
         raise refuse(f"the header says {shape}, that is {start + math.prod(shape)} bytes, but there are {len(data)}")
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy()    # a copy, since bytes are read-only
+    return np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy()    # since bytes are read-only
 
 
 def find_pair(name, split, folder):
-    """Return the paths of a split's images and labels in a folder of the user's own; DataError if not both are there."""
+    """Return the paths of a split's images and labels in the user's own folder; DataError unless both are there."""
     root = Path(os.path.expanduser(os.environ["MINIDECONV_DATA"] if folder is None else folder))
     # $MINIDECONV_DATA serves every data set, and the two have the same file names: bare files there are MNIST's.
     places = [root / name, root] if name == "mnist" or folder is not None else [root / name]
@@ -215,5 +226,6 @@ def save(path, body):
             temporary.unlink(missing_ok=True)
     except OSError as error:
         if not os.path.isfile(path):        # on Windows a reader of the other process' copy forbids the replacement
-            raise DataError(f"cannot write {path} ({error.strerror or error}); make room there, or choose another cache with "
-                            "XDG_CACHE_HOME, or set MINIDECONV_DATA to a folder that has the files") from None
+            raise DataError(f"cannot write {path} ({error.strerror or error}); make room there, or choose another "
+                            "cache with XDG_CACHE_HOME, or set MINIDECONV_DATA to a folder that has the files"
+                            ) from None

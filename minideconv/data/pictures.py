@@ -1,28 +1,31 @@
-"""Read a person's own pictures, from an NPZ or NPY file or a folder of PNG and JPEG files, and check them.
+"""Read a person's own pictures, from an NPZ or NPY file or a folder of picture files, and check them.
 
 Nothing is ever unpickled: a pickle may run any program, and these files come from anywhere.
 """
 
 import os
+import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
-from . import DataError
+from . import SOURCES, DataError, DataSet
 
 ARRAYS = (".npz", ".npy")
-PICTURES = (".png", ".jpg", ".jpeg")
-WANTED = f"a file ending in {' or '.join(ARRAYS)}, or a folder of {', '.join(PICTURES)} files"
+PICTURES = (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff",
+            ".pbm", ".pgm", ".ppm", ".pnm", ".tga", ".jp2", ".avif")        # pixels that Pillow reads by itself
+WANTED = f"a file ending in {' or '.join(ARRAYS)}, or a folder of pictures (PNG, JPEG, WEBP, GIF, BMP, TIFF)"
 
 
-def load_pictures(path, split="train"):
-    """Return `(images, labels)` of a file or folder: uint8 (N, H, W, C), int64 (N,) or None. See `data.load`.
+def load_pictures(path: str | os.PathLike, split: str = "train") -> DataSet:
+    """Return the DataSet of a file or folder; the labels of a file as they stand there, without names. See `data.load`.
 
     All of it is for training: a path has no test split. Raises DataError, naming the file, for whatever cannot be used.
     """
     if split == "test":
-        raise DataError(f"{path} is one set of images with no test split of its own; keep those for testing in a file of "
-                        "their own and load that")
+        raise DataError(f"{path} is one set of images with no test split of its own; keep those for testing in a file "
+                        "of their own and load that")
     path = Path(os.path.expanduser(path))
     try:
         if path.is_dir():
@@ -31,13 +34,13 @@ def load_pictures(path, split="train"):
             return read_arrays(path)
         if path.exists():
             raise DataError(f"{path} is not of a known kind; give {WANTED}")
-        raise DataError(f'no data set and no file "{path}"; give strokes, mnist, fashion-mnist, {WANTED}')
+        raise DataError(f'no data set and no file "{path}"; give {", ".join(SOURCES)}, {WANTED}')
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error}); check its permissions") from None
 
 
 def read_arrays(path):
-    """Return the images and labels (or None) of an NPZ or NPY file, as `load_pictures` does but all of them."""
+    """Return the DataSet of an NPZ or NPY file; its labels have no names."""
     try:
         with open(path, "rb") as file:
             content = np.load(file, allow_pickle=False)
@@ -56,7 +59,10 @@ def read_arrays(path):
     if images is None:
         raise DataError(f'{path} has no array "images", only {names}; save it with np.savez(FILE, images=images)')
     images = check_images(images, path)
-    return images, None if labels is None else check_labels(labels, len(images), path)
+    labels = None if labels is None else check_labels(labels, len(images), path)
+    others = [name for name in names if name not in ("images", "labels")]
+    notes = [f'{path}: passed over {", ".join(others)}; only "images" and "labels" are read'] if others else []
+    return DataSet(images, labels, None, tuple(notes))
 
 
 def check_images(images, path):
@@ -88,57 +94,92 @@ def check_labels(labels, count, path):
     if labels.dtype.kind not in "iu" or labels.shape != (count,):
         raise DataError(f"{path}: labels have the shape {labels.shape} and type {labels.dtype}, expected ({count},) "
                         "integers, one for each image; leave the labels out if there are none")
-    labels = labels.astype(np.int64)
     if labels.min() < 0:
         raise DataError(f"{path}: labels must be 0, 1, 2, ..., found {labels.min()}; number the classes from 0")
-    return labels
+    if labels.max() > np.iinfo(np.int64).max:
+        raise DataError(f"{path}: labels must be below 2^63, found {labels.max()}; number the classes from 0")
+    return labels.astype(np.int64)
 
 
 def read_folder(folder):
-    """Return the images of a folder and, if they lie in sub-folders, the number of each one's sub-folder.
+    """Return the DataSet of a folder: its own pictures without labels, or those of its sub-folders, which are classes.
 
     Grey pictures stay grey (C = 1) unless one of them is in colour, which makes all of them RGB (C = 3). Transparent
-    pictures are laid on black. Sub-folders count in sorted order ("10" before "2"); hidden files are passed over.
+    pictures are laid on black. Hidden files are passed over; other files that are no pictures too, with a note, and
+    classes without pictures, which get no label.
     """
-    files = list_pictures(folder)
-    classes = [place for place in sorted(folder.iterdir()) if place.is_dir() and not place.name.startswith(".")]
-    members = [list_pictures(place) for place in classes]
-    if files and any(members):
-        raise DataError(f"{folder} holds pictures both itself and in sub-folders, which would be classes; "
-                        "move them so that all are in one or the other")
-    if any(members):
-        for place, inside in zip(classes, members):
-            if not inside:      # passed over in silence it would shift the labels of all later classes
-                raise DataError(f"{place} is a class without a {', '.join(PICTURES)} file; fill it or remove it")
-        files = sum(members, [])
-        labels = np.repeat(np.arange(len(members)), [len(inside) for inside in members]).astype(np.int64)
-    else:
-        labels = None
+    files, others = list_files(folder)
+    classes = sorted((place for place in folder.iterdir() if place.is_dir() and not place.name.startswith(".")),
+                     key=by_number)
+    members = {place: list_files(place) for place in classes}
+    labels = names = None
+    notes = []
+    if any(inside for inside, _ in members.values()):
+        if files:
+            raise DataError(f"{folder} holds pictures both itself and in sub-folders, which would be classes; "
+                            "move them so that all are in one or the other")
+        empty = [place.name for place, (inside, _) in members.items() if not inside]
+        if empty:
+            notes.append(f"{folder}: no pictures in {', '.join(empty)}, so there is no such class")
+        filled = {place: inside for place, (inside, _) in members.items() if inside}
+        names = [place.name for place in filled]
+        labels = np.repeat(np.arange(len(filled), dtype=np.int64), [len(inside) for inside in filled.values()])
+        files = sum(filled.values(), [])
+        others = sum((passed for _, passed in members.values()), others)
     if not files:
-        raise DataError(f"{folder} holds no pictures; give {WANTED}, or one with a sub-folder for each class")
-    pictures = [read_picture(file) for file in files]       # each (H, W) or (H, W, 3)
-    for file, picture in zip(files, pictures):
-        if picture.shape[:2] != pictures[0].shape[:2]:
+        raise DataError(f"{folder} holds no pictures; give {WANTED}, or one with a sub-folder for each class"
+                        + (f" (what it holds is not read: {count_kinds(others)})" if others else ""))
+    if others:
+        notes.append(f"{folder}: passed over what is not read as a picture: {count_kinds(others)}")
+    images, moving = read_pictures(files)
+    if moving:
+        notes.append(f"{folder}: only the first frame is read of what moves: {', '.join(file.name for file in moving)}")
+    return DataSet(images, labels, names, tuple(notes))
+
+
+def by_number(place):
+    """The key that sorts 1, 2, 10 as numbers, alone or inside of names."""
+    words = re.split(r"(\d+)", place.name)      # text and digits in turn, text first
+    return [int(word) if word.isdecimal() else word for word in words], place.name
+
+
+def list_files(folder):
+    """Return the paths of a folder's pictures and of its other files, both sorted by name, without hidden ones."""
+    files = sorted(file for file in folder.iterdir() if not file.name.startswith(".") and file.is_file())
+    return ([file for file in files if file.suffix.lower() in PICTURES],
+            [file for file in files if file.suffix.lower() not in PICTURES])
+
+
+def count_kinds(files):
+    """What files there are, in a few words: "2 .heic, 1 .txt"."""
+    kinds = Counter(file.suffix.lower() or file.name for file in files)
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+
+
+def read_pictures(files):
+    """Return the images (N, H, W, C) of picture files of one size, and a list of those files that are animations."""
+    pictures, moving = [], []
+    for file in files:
+        picture, frames = read_picture(file)        # (H, W) or (H, W, 3)
+        if pictures and picture.shape[:2] != pictures[0].shape[:2]:
             (height, width), (other_height, other_width) = pictures[0].shape[:2], picture.shape[:2]
             raise DataError(f"pictures differ in size: {files[0]} is {height} high and {width} wide, {file} is "
                             f"{other_height} high and {other_width} wide; crop or resize all of them to one size")
+        pictures.append(picture)
+        if frames > 1:
+            moving.append(file)
     if any(picture.ndim == 3 for picture in pictures):
         pictures = [np.broadcast_to(np.atleast_3d(picture), (*picture.shape[:2], 3)) for picture in pictures]
-        return np.stack(pictures), labels               # (N, H, W, 3)
-    return np.stack(pictures)[..., np.newaxis], labels  # (N, H, W, 1)
-
-
-def list_pictures(folder):
-    """Return the paths of the PNG and JPEG files in a folder, sorted by name."""
-    return sorted(file for file in folder.iterdir()
-                  if file.suffix.lower() in PICTURES and not file.name.startswith(".") and file.is_file())
+        return np.stack(pictures), moving               # (N, H, W, 3)
+    return np.stack(pictures)[..., np.newaxis], moving  # (N, H, W, 1)
 
 
 def read_picture(file):
-    """Return one picture as uint8, (H, W) if its file is grey and (H, W, 3) if not."""
+    """Return one picture as uint8, (H, W) if its file is grey and (H, W, 3) if not, and how many frames it has."""
     from PIL import Image, ImageOps
     try:
         with Image.open(file) as opened:
+            frames = getattr(opened, "n_frames", 1)
             picture = ImageOps.exif_transpose(opened)       # photographs are often stored lying on their side
             mode = picture.mode
             if mode.startswith("I") or mode == "F":
@@ -150,4 +191,4 @@ def read_picture(file):
             pixels = np.asarray(picture.convert(target))
     except Exception as error:      # damage can show anywhere in Pillow's decoders
         raise DataError(f"{file} cannot be read as a picture ({error}); remove it or save it as 8-bit PNG") from None
-    return pixels
+    return pixels, frames

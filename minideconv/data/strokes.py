@@ -18,7 +18,7 @@ import functools
 import numpy as np
 
 SIZE, BOX = 28, 20      # pixels: the side of an image, and of the box in it that the digit fills
-BLOCK = 1000            # images drawn from one child generator, so that strokes(100, s) is the beginning of strokes(1000, s)
+BLOCK = 1000            # images drawn from one child generator: strokes(100, s) is the beginning of strokes(1000, s)
 SAMPLES = 7             # points per curve, both ends included
 
 # (digit, how often compared with the digit's other ways, name, strokes).
@@ -87,8 +87,11 @@ WAYS = (
 )
 
 
-def strokes(count, seed=0):
-    """Draw `count` digits: images uint8 (count, 28, 28, 1) and labels int64 (count,), the same bytes for the same seed."""
+def strokes(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Draw `count` digits: images uint8 (count, 28, 28, 1) and labels int64 (count,), the same bytes for the same seed.
+
+    Raises TypeError or ValueError for a count or seed that is no integer of at least 0.
+    """
     count, seed = _natural("count", count), _natural("seed", seed)
     images = np.empty((count, SIZE, SIZE, 1), np.uint8)
     labels = np.empty(count, np.int64)
@@ -110,7 +113,7 @@ def _natural(name, value):
 
 
 def _tables():
-    """WAYS as arrays, W ways: digit (W,), weight (W,), points (W,p,2), looseness (W,p,1), bends (W,c,4), curves in use (W,).
+    """WAYS as arrays, W ways: digit, weight (W,), points (W,p,2), looseness (W,p,1), bends (W,c,4), curves in use (W,).
 
     bends[w, c] are four points a, b, c, d: the curve runs from b to c, and a and d only tell how it passes there.
     Where a stroke ends or turns sharply there is no such neighbour: a = b, or d = c.
@@ -144,24 +147,24 @@ DIGIT, WEIGHT, POINTS, LOOSENESS, BENDS, USED = _tables()
 
 
 def _write(rng):
-    """One block of pen paths: curves (n,c,k,2) and pen radius (n,c,k) in pixels, curves in use (n,), digits (n,)."""
+    """One block of pen paths: curves (n,c,k,2), pen radius (n,c,k) in pixels, curves in use (n,), digits (n,)."""
     digits = rng.permutation(np.arange(BLOCK) % 10)
     way = _choose_way(digits, rng)
-    points = POINTS[way] + rng.normal(0, 3.0, (BLOCK,) + POINTS.shape[1:]) * LOOSENESS[way]     # (n,p,2)
-    points = _slant(_bend(points / 50 - 1, rng), rng)                                           # a square of side 2 about 0
-    bends = BENDS[way][..., None]                                                               # (n,c,4,1)
+    points = POINTS[way] + rng.normal(0, 3.0, (BLOCK,) + POINTS.shape[1:]) * LOOSENESS[way]  # (n,p,2)
+    points = _slant(_bend(points / 50 - 1, rng), rng)                           # a square of side 2 about 0
+    bends = BENDS[way][..., None]                                                       # (n,c,4,1)
     a, b, c, d = (np.take_along_axis(points, bends[:, :, i], 1)[:, :, None] for i in range(4))  # each (n,c,1,2)
-    curves = _curve(a, b, c, d, roundness=rng.uniform(0.95, 1.25, (BLOCK, 1, 1, 1)))            # (n,c,k,2)
+    curves = _curve(a, b, c, d, roundness=rng.uniform(0.95, 1.25, (BLOCK, 1, 1, 1)))    # (n,c,k,2)
 
-    pen = np.clip(rng.normal(1.35, 0.45, (BLOCK, 1, 1)), 0.6, 2.8)                              # radius in pixels
-    pressure = 1 + np.einsum("nckx,nx->nck", curves, rng.normal(0, 0.12, (BLOCK, 2)))           # heavier towards one side
-    radius = pen * np.clip(pressure, 0.6, 1.5)                                                  # (n,c,k)
+    pen = np.clip(rng.normal(1.35, 0.45, (BLOCK, 1, 1)), 0.6, 2.8)                      # radius in pixels
+    pressure = 1 + np.einsum("nckx,nx->nck", curves, rng.normal(0, 0.12, (BLOCK, 2)))   # heavier towards one side
+    radius = pen * np.clip(pressure, 0.6, 1.5)                                          # (n,c,k)
 
     # Curves not in use are point 0, which another curve visits, so they cannot widen the box.
-    flat = np.ascontiguousarray(curves.reshape(BLOCK, -1, 2).swapaxes(1, 2))                    # (n,2,c*k), quicker to search
-    low, high = flat.min(2), flat.max(2)                                                        # (n,2)
-    room = BOX - 1 - 2 * pen[:, 0]                              # the pen and its soft edge reach beyond the path
-    scale = room / (high - low).max(1, keepdims=True)                                           # (n,1)
+    flat = np.ascontiguousarray(curves.reshape(BLOCK, -1, 2).swapaxes(1, 2))            # (n,2,c*k), quicker to search
+    low, high = flat.min(2), flat.max(2)                                                # (n,2)
+    room = BOX - 1 - 2 * pen[:, 0]                      # the pen and its soft edge reach beyond the path
+    scale = room / (high - low).max(1, keepdims=True)                                   # (n,1)
     curves = (curves - ((low + high) / 2)[:, None, None]) * scale[:, None, None] + (SIZE - 1) / 2
     return curves, radius, USED[way], digits
 
@@ -180,7 +183,7 @@ def _bend(points, rng):
     waves = (len(points), 1, 3)
     frequency, phase = rng.normal(0, 1.5, waves + (2,)), rng.uniform(0, 2 * np.pi, waves)
     push = rng.normal(0, 0.08, waves + (2,))
-    height = np.sin((points[:, :, None] * frequency).sum(-1) + phase)                           # (n,p,3)
+    height = np.sin((points[:, :, None] * frequency).sum(-1) + phase)                   # (n,p,3)
     return points + (height[..., None] * push).sum(2)
 
 
@@ -188,7 +191,7 @@ def _slant(points, rng):
     """Squeeze, slant (tops to the right, mostly) and turn the digits (n,p,2)."""
     each = (len(points), 1)
     width, slant, turn = np.exp(rng.normal(-0.08, 0.2, each)), rng.normal(0.15, 0.23, each), rng.normal(0, 0.1, each)
-    x, y = points[..., 0] * width - points[..., 1] * slant, points[..., 1]                      # (n,p)
+    x, y = points[..., 0] * width - points[..., 1] * slant, points[..., 1]              # (n,p)
     return np.stack((np.cos(turn) * x - np.sin(turn) * y, np.sin(turn) * x + np.cos(turn) * y), -1)
 
 
@@ -206,13 +209,14 @@ def _curve(a, b, c, d, roundness):
     ahead = chord / squared(chord)
     at_b, at_c = (ahead + other / squared(other) for other in (b - a, d - c))
     leave, arrive = (speed * way / np.sqrt(squared(way)) for way in (at_b, at_c))
-    t = np.linspace(0, 1, SAMPLES)[:, None]                                                     # (k,1)
+    t = np.linspace(0, 1, SAMPLES)[:, None]                                             # (k,1)
     return b + t * (leave + t * (3 * chord - 2 * leave - arrive + t * (leave + arrive - 2 * chord)))
 
 
 @functools.lru_cache(maxsize=None)
 def _compiled_ink():
-    from numba import njit          # here, not on top: slow to import, and most users of the package draw no digits
+    # Here, not on top: it is slow to import, and most users of the package draw no digits.
+    from numba import njit
     return njit(nogil=True, cache=True)(_ink)
 
 
@@ -239,11 +243,10 @@ def _ink(curves, radius, used, images):
                             canvas[i, j] = max(canvas[i, j], min(r + t * dr + 0.5 - np.sqrt(away), 1.0))
         mass = row = column = 0.0
         for i in range(SIZE):
-            for j in range(SIZE):
-                mass += canvas[i, j]
-                row += i * canvas[i, j]
-                column += j * canvas[i, j]
-        # MNIST's centre is the corner of pixel (14, 14), read as that pixel's position: its images average 14.0, not 13.5.
+            mass += canvas[i].sum()
+            row += i * canvas[i].sum()
+            column += i * canvas[:, i].sum()
+        # MNIST's centre is the corner of pixel (14, 14), read as its position: its images average 14.0, not 13.5.
         down, right = int(np.rint(SIZE / 2 - row / mass)), int(np.rint(SIZE / 2 - column / mass))
         for i in range(SIZE):
             for j in range(SIZE):

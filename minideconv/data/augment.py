@@ -1,0 +1,60 @@
+"""Move images by whole pixels: more data from few, if the task does not mind where a thing stands.
+
+In a GAN real and fake images alike have to be moved before D sees them, or G learns to make moved ones; and G's
+gradient has to come back through the move. Shifting is linear, and its transpose is shifting back.
+"""
+
+import numpy as np
+
+from ..tensor import Tensor, primitive
+
+
+@primitive
+def _shift(x, *, offsets):
+    return _moved(x.data, offsets), lambda g: _shift(g, offsets=-offsets)
+
+
+def shift(images, offsets):
+    """Return images (N, H, W, C) moved by whole pixels, zeros moved in and what leaves lost, in their own dtype.
+
+    images: a Tensor (the result is one, with a gradient) or an array (the result is an array).
+    offsets: integers (N, 2), for each image how far down and how far to the right; negative ones go up and left.
+    Raises TypeError for other types, ValueError for other shapes.
+    """
+    if not isinstance(images, Tensor) and (not isinstance(images, np.ndarray) or isinstance(images, np.ma.MaskedArray)):
+        raise TypeError(f"images must be a Tensor or a plain array, got {type(images).__name__}")
+    if images.ndim != 4:
+        raise ValueError(f"images must have the shape (N, H, W, C), got {images.shape}")
+    offsets = np.array(offsets)         # a copy: the tape keeps it
+    if offsets.dtype.kind not in "iu":
+        raise TypeError(f"offsets must be whole pixels, integers, got {offsets.dtype}")
+    if offsets.shape != (len(images), 2):
+        raise ValueError(f"offsets must have the shape {(len(images), 2)}, got {offsets.shape}")
+    offsets = offsets.astype(np.int64)  # unsigned ones could not be negated
+    return _shift(images, offsets=offsets) if isinstance(images, Tensor) else _moved(images, offsets)
+
+
+def random_shift(images, most: int, rng: np.random.Generator):
+    """Return images (N, H, W, C), each moved by up to `most` pixels down or up and right or left, all equally likely.
+
+    A Tensor gives a Tensor with a gradient, an array an array, as in `shift`. most: an integer >= 0.
+    """
+    if isinstance(most, bool) or not isinstance(most, (int, np.integer)):
+        raise TypeError(f"most must be an integer, how many pixels, got {most!r}")
+    if most < 0:
+        raise ValueError(f"most must be at least 0 pixels, got {most}")
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng must be a np.random.Generator, got {type(rng).__name__}")
+    return shift(images, rng.integers(-most, most, size=(len(images), 2), endpoint=True))
+
+
+def _moved(images, offsets):
+    moved = np.zeros(images.shape, images.dtype.newbyteorder("="))
+    height, width = images.shape[1:3]
+    size = np.array((height, width))
+    for image, target, offset in zip(images, moved, np.clip(offsets, -size, size), strict=True):
+        down, right = offset.tolist()
+        up, left = -down, -right
+        target[max(down, 0):height - max(up, 0), max(right, 0):width - max(left, 0)] = \
+            image[max(up, 0):height - max(down, 0), max(left, 0):width - max(right, 0)]
+    return moved
