@@ -135,7 +135,7 @@ def test_conditional_run_draws_the_class_asked_for(data, tmp_path):
     with np.load(tmp_path / "two.npz") as file:
         assert file["labels"].tolist() == [2] * 4
     refused = minideconv("sample", folder, "--label", 3, "--out", tmp_path / "x.npz")
-    assert refused.returncode == 2 and "--label must be below 3" in refused.stderr
+    assert refused.returncode == 2 and "label must be one of the run's 3 classes (0, 1, 2)" in refused.stderr
 
 
 def test_info_names_versions_and_blas():

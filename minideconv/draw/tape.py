@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import functional as F
 from .. import nn
-from ..gan.models import Discriminator, Generator
+from ..models.dcgan import Discriminator, Generator
 from ..tensor import PRIMITIVES, Tensor, grad
 from . import layering
 from .figure import PALETTE, look, new_figure, save
