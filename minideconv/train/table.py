@@ -61,8 +61,8 @@ def cut(path, steps_done: int) -> None:
     if not path.is_file():
         return
     header, *rows = _lines(path) or [""]
-    if not steps_done:
-        path.unlink()                   # the first step writes it anew
+    if not header or not steps_done:
+        path.unlink()                   # the next step writes it anew
         return
     kept = [row for row in rows if _step_of(row, header.count(",")) <= steps_done]
     write_text(path, "".join(row + "\n" for row in [header, *kept]))
