@@ -4,7 +4,9 @@ What a person can get wrong ends in one line on stderr and exit code 2; Ctrl-C e
 training after a checkpoint.
 """
 import argparse
+import contextlib
 import sys
+import warnings
 
 from . import __version__, parallel
 from .commands import bench, draw, info, sample, train
@@ -39,7 +41,7 @@ def main(arguments=None) -> int:
     """Run a command line; gives the exit code."""
     code = 0
     try:
-        with patient():
+        with patient(), _warnings_in_one_line():
             args = build().parse_args(arguments)
             if getattr(args, "threads", None):
                 parallel.set_num_threads(args.threads)
@@ -51,6 +53,14 @@ def main(arguments=None) -> int:
         say(f"minideconv: error: {_one_line(str(error) or type(error).__name__)}", sys.stderr)
         return 2
     return code
+
+
+@contextlib.contextmanager
+def _warnings_in_one_line():
+    """What the library warns of (pictures passed over, classes without images) is told like everything else here."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *where, **more: say(f"minideconv: {_one_line(message)}", sys.stderr)
+        yield
 
 
 def _one_line(text) -> str:

@@ -1,4 +1,5 @@
 """The command line as a person meets it: whole runs in processes of their own, interruptions and mistakes included."""
+
 import io
 import json
 import os
@@ -28,8 +29,15 @@ def environment(threads="1", **more):
 
 
 def minideconv(*arguments, threads="1", cwd=None, **more):
-    return subprocess.run([*BASE, *map(str, arguments)], capture_output=True, text=True, errors="replace", cwd=cwd,
-                          timeout=120, env=environment(threads, **more))
+    return subprocess.run(
+        [*BASE, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        cwd=cwd,
+        timeout=120,
+        env=environment(threads, **more),
+    )
 
 
 def begin(*arguments, cwd=None, **more):
@@ -91,7 +99,11 @@ def test_a_run_leaves_what_it_promises(whole):
     assert {path.name for path in whole.iterdir()} == RUN_FILES
     assert (whole / "losses.csv").read_text().splitlines()[0] == "step,epoch,discriminator_loss,generator_loss"
     assert len((whole / "losses.csv").read_text().splitlines()) == 16
-    assert sorted(path.name for path in (whole / "samples").iterdir()) == ["step_000005.png", "step_000010.png", "step_000015.png"]
+    assert sorted(path.name for path in (whole / "samples").iterdir()) == [
+        "step_000005.png",
+        "step_000010.png",
+        "step_000015.png",
+    ]
     with Image.open(whole / "training.gif") as gif:
         assert gif.n_frames == 3
     with np.load(whole / "checkpoint.npz", allow_pickle=False) as file:
@@ -99,7 +111,9 @@ def test_a_run_leaves_what_it_promises(whole):
 
 
 def test_threads_do_not_change_a_run(whole, data, tmp_path):
-    done = minideconv("train", "--data", data, "--epochs", 3, "--batch-size", 16, "--seed", 3, "--out", tmp_path / "run", threads="2")
+    done = minideconv(
+        "train", "--data", data, "--epochs", 3, "--batch-size", 16, "--seed", 3, "--out", tmp_path / "run", threads="2"
+    )
     assert done.returncode == 0 and same_run(whole, tmp_path / "run")
 
 
@@ -107,7 +121,21 @@ def test_kills_at_any_moment_and_resume_end_bit_identical(whole, data, tmp_path,
     """kill -9 before the first step, between checkpoints, while files are written: the run never knows."""
     folder = tmp_path / "run"
     moments = [0, *np.random.default_rng(5).uniform(0.3, 1.2, 2)]
-    command = ["train", "--data", data, "--steps", 15, "--batch-size", 16, "--seed", 3, "--out", folder, "--checkpoint-every", 1]
+    command = [
+        "train",
+        "--data",
+        data,
+        "--steps",
+        15,
+        "--batch-size",
+        16,
+        "--seed",
+        3,
+        "--out",
+        folder,
+        "--checkpoint-every",
+        1,
+    ]
     for kill, moment in enumerate(moments):
         process = begin(*command)
         wait_for(folder / ("config.json" if kill == 0 else "run.lock"))
@@ -115,16 +143,21 @@ def test_kills_at_any_moment_and_resume_end_bit_identical(whole, data, tmp_path,
         process.kill()
         process.wait()
         command = ["train", "--resume", folder, "--checkpoint-every", 1]
-        (folder / "run.lock").unlink(missing_ok=True)       # only so that the next one's can be waited for
+        (folder / "run.lock").unlink(missing_ok=True)  # only so that the next one's can be waited for
     assert in_process(capsys, *command)[0] == 0
     assert same_run(whole, folder)
-    assert {path.name for path in (whole / "samples").iterdir()} == {path.name for path in (folder / "samples").iterdir()}
+    assert {path.name for path in (whole / "samples").iterdir()} == {
+        path.name for path in (folder / "samples").iterdir()
+    }
     assert not list(folder.rglob("*.part")) and not (folder / "run.lock").exists()
 
 
 def test_longer_training_after_the_end_equals_one_long_run(whole, data, tmp_path, capsys):
     folder = tmp_path / "run"
-    assert in_process(capsys, "train", "--data", data, "--epochs", 1, "--batch-size", 16, "--seed", 3, "--out", folder)[0] == 0
+    assert (
+        in_process(capsys, "train", "--data", data, "--epochs", 1, "--batch-size", 16, "--seed", 3, "--out", folder)[0]
+        == 0
+    )
     assert "larger total" in in_process(capsys, "train", "--resume", folder)[1]
     assert in_process(capsys, "train", "--resume", folder, "--epochs", 3)[0] == 0
     assert same_run(whole, folder)
@@ -133,7 +166,19 @@ def test_longer_training_after_the_end_equals_one_long_run(whole, data, tmp_path
 
 def test_ctrl_c_saves_and_exits_130(data, tmp_path):
     folder = tmp_path / "run"
-    process = begin("train", "--data", data, "--epochs", 100000, "--batch-size", 16, "--out", folder, stderr=subprocess.PIPE, text=True)
+    process = begin(
+        "train",
+        "--data",
+        data,
+        "--epochs",
+        100000,
+        "--batch-size",
+        16,
+        "--out",
+        folder,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     wait_for(folder / "checkpoint.npz", process)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
@@ -170,7 +215,12 @@ def test_sample_draws_pictures_and_arrays(whole, tmp_path, capsys):
 
 def test_conditional_run_draws_the_class_asked_for(data, tmp_path, capsys):
     folder = tmp_path / "run"
-    assert in_process(capsys, "train", "--data", data, "--conditional", "--steps", 2, "--batch-size", 16, "--out", folder)[0] == 0
+    assert (
+        in_process(capsys, "train", "--data", data, "--conditional", "--steps", 2, "--batch-size", 16, "--out", folder)[
+            0
+        ]
+        == 0
+    )
     assert in_process(capsys, "sample", folder, "--label", 2, "--count", 4, "--out", tmp_path / "two.npz")[0] == 0
     with np.load(tmp_path / "two.npz") as file:
         assert file["labels"].tolist() == [2] * 4
@@ -191,8 +241,16 @@ def test_help_teaches(capsys):
 
 @pytest.mark.parametrize("command", [["--help"], ["info"], ["train", "--help"]])
 def test_help_and_info_load_nothing_slow(command):
-    code = "import sys; from minideconv import cli\ntry: cli.main(sys.argv[1:])\nexcept SystemExit: pass\nprint(*sys.modules, file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, env=environment(), timeout=60)
+    code = """import sys
+from minideconv import cli
+try:
+    cli.main(sys.argv[1:])
+except SystemExit:
+    pass
+print(*sys.modules, file=sys.stderr)"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command], capture_output=True, text=True, env=environment(), timeout=60
+    )
     loaded = {name.split(".")[0] for name in done.stderr.split()}
     assert "minideconv" in loaded and not {"numba", "matplotlib", "PIL", "tqdm", "torch"} & loaded
 
@@ -214,13 +272,20 @@ MISTAKES = [
     (["sample", ".", "--out", "x.bmp"], ".png or .npz"),
     ([], "COMMAND"),
 ]
-EMPTY = [(["train", option, ""], f"{option}: must not be empty") for option in ("--data", "--resume", "--out", "--data-dir")] + [
-    (["train", "--data", " "], "--data: must not be empty"), (["sample", "", "--out", "x.png"], "RUN: must not be empty"),
-    (["sample", ".", "--out", ""], "--out: must not be empty"), (["sample", ".", "--out", "x.png", "--label", ""], "--label: must not be empty"),
-    (["bench", "--out", ""], "--out: must not be empty")]
+EMPTY = [
+    (["train", option, ""], f"{option}: must not be empty") for option in ("--data", "--resume", "--out", "--data-dir")
+] + [
+    (["train", "--data", " "], "--data: must not be empty"),
+    (["sample", "", "--out", "x.png"], "RUN: must not be empty"),
+    (["sample", ".", "--out", ""], "--out: must not be empty"),
+    (["sample", ".", "--out", "x.png", "--label", ""], "--label: must not be empty"),
+    (["bench", "--out", ""], "--out: must not be empty"),
+]
 
 
-@pytest.mark.parametrize("arguments, words", [*MISTAKES, *(pytest.param(*mistake, id=f"fault_25_{mistake[1]}") for mistake in EMPTY)])
+@pytest.mark.parametrize(
+    "arguments, words", [*MISTAKES, *(pytest.param(*mistake, id=f"fault_25_{mistake[1]}") for mistake in EMPTY)]
+)
 def test_mistakes_end_in_one_line_and_exit_code_2(arguments, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     code, _, errors = in_process(capsys, *arguments)
@@ -242,7 +307,9 @@ def test_unfit_pictures_and_old_runs_are_refused_before_any_work(whole, data, tm
 def test_changed_data_are_noticed_at_resume(tmp_path, capsys):
     path = tmp_path / "mine.npz"
     np.savez(path, images=np.zeros((40, 8, 8), np.uint8))
-    assert in_process(capsys, "train", "--data", path, "--steps", 1, "--batch-size", 16, "--out", tmp_path / "run")[0] == 0
+    assert (
+        in_process(capsys, "train", "--data", path, "--steps", 1, "--batch-size", 16, "--out", tmp_path / "run")[0] == 0
+    )
     np.savez(path, images=np.full((40, 8, 8), 9, np.uint8))
     code, _, errors = in_process(capsys, "train", "--resume", tmp_path / "run", "--steps", 2)
     assert code == 2 and "have changed" in errors
@@ -262,7 +329,17 @@ def finished(folder, steps=4):
 
 
 def test_fault_20_a_reader_that_goes_away_does_not_end_the_training(data, tmp_path):
-    process = begin("train", "--data", data, *TINY, "--out", tmp_path / "run", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = begin(
+        "train",
+        "--data",
+        data,
+        *TINY,
+        "--out",
+        tmp_path / "run",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     for _ in range(2):
         process.stdout.readline()
     process.stdout.close()
@@ -310,7 +387,9 @@ def test_fault_21_a_run_in_use_is_locked_and_a_dead_ones_lock_is_not_in_the_way(
         assert code == 2 and f"in use by another process (process {process.pid})" in errors and errors.count("\n") == 1
         code, _, errors = in_process(capsys, "train", "--data", data, "--out", folder, "--batch-size", 16)
         assert code == 2 and errors.count("\n") == 1
-        assert in_process(capsys, "sample", folder, "--count", 2, "--out", tmp_path / "x.npz")[0] == 0      # looking is free
+        assert (
+            in_process(capsys, "sample", folder, "--count", 2, "--out", tmp_path / "x.npz")[0] == 0
+        )  # looking is free
     finally:
         process.kill()
         process.wait()
@@ -323,7 +402,9 @@ def test_fault_21_a_run_in_use_is_locked_and_a_dead_ones_lock_is_not_in_the_way(
 def test_fault_22_the_readers_matplotlib_does_not_end_the_training(data, tmp_path):
     """A backend that does not exist, LaTeX that is not installed, a line that Matplotlib does not understand."""
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nbackend: TkAgg\nfigure.dpi: 1000\nno such line\n")
-    done = minideconv("train", "--data", data, *TINY, "--out", tmp_path / "run", MPLBACKEND="nowhere", MPLCONFIGDIR=tmp_path, PATH="")
+    done = minideconv(
+        "train", "--data", data, *TINY, "--out", tmp_path / "run", MPLBACKEND="nowhere", MPLCONFIGDIR=tmp_path, PATH=""
+    )
     assert done.returncode == 0 and finished(tmp_path / "run"), done.stderr
     assert "could not be drawn" not in done.stderr and "Traceback" not in done.stderr
     assert RUN_FILES == {path.name for path in (tmp_path / "run").iterdir()}
@@ -333,8 +414,11 @@ def test_fault_23_a_path_that_the_console_cannot_show_is_shown_with_escapes(data
     folder = tmp_path / "\u6570\u5b57 \u00e4"
     done = minideconv("train", "--data", data, *TINY, "--out", folder, PYTHONIOENCODING="cp1252", PYTHONUTF8="0")
     assert done.returncode == 0 and finished(folder), done.stderr
-    assert "\\u6570\\u5b57 \ufffd --out" in done.stdout             # cp1252 has an a with two dots, and this test reads UTF-8
-    assert in_process(capsys, "sample", folder, "--count", 2, "--out", folder / "\u20ac.png")[0] == 0 and (folder / "\u20ac.png").exists()
+    assert "\\u6570\\u5b57 \ufffd --out" in done.stdout  # cp1252 has an a with two dots, and this test reads UTF-8
+    assert (
+        in_process(capsys, "sample", folder, "--count", 2, "--out", folder / "\u20ac.png")[0] == 0
+        and (folder / "\u20ac.png").exists()
+    )
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
@@ -351,9 +435,23 @@ def test_fault_23_any_letter_gets_through_any_console(monkeypatch, encoding):
 
 def test_fault_24_labels_of_any_size_are_classes_with_names(tmp_path, capsys):
     rng = np.random.default_rng(0)
-    np.savez(tmp_path / "far.npz", images=rng.integers(0, 256, (40, 8, 8), np.uint8), labels=np.arange(40) % 2 * 200_000)
+    np.savez(
+        tmp_path / "far.npz", images=rng.integers(0, 256, (40, 8, 8), np.uint8), labels=np.arange(40) % 2 * 200_000
+    )
     folder = tmp_path / "run"
-    code, out, errors = in_process(capsys, "train", "--data", tmp_path / "far.npz", "--conditional", "--batch-size", 16, "--steps", 2, "--out", folder)
+    code, out, errors = in_process(
+        capsys,
+        "train",
+        "--data",
+        tmp_path / "far.npz",
+        "--conditional",
+        "--batch-size",
+        16,
+        "--steps",
+        2,
+        "--out",
+        folder,
+    )
     assert code == 0 and "2 classes (0, 200000)" in out, errors
     assert json.loads((folder / "config.json").read_text())["names"] == ["0", "200000"]
     assert in_process(capsys, "sample", folder, "--label", 200000, "--count", 3, "--out", tmp_path / "x.npz")[0] == 0
@@ -373,7 +471,9 @@ def test_fault_25_the_home_folder_is_understood_after_an_equals_sign(data, tmp_p
     assert in_process(capsys, "train", "--data=~/x.npz", "--out=~/run", "--steps", 2, "--batch-size", 16)[0] == 0
     assert json.loads((home / "run" / "config.json").read_text())["data"] == str(home / "x.npz")
     assert in_process(capsys, "train", "--resume=~/run", "--steps", 3)[0] == 0 and finished(home / "run", 3)
-    assert in_process(capsys, "sample", "~/run", "--count", 2, "--out=~/new.png")[0] == 0 and (home / "new.png").exists()
+    assert (
+        in_process(capsys, "sample", "~/run", "--count", 2, "--out=~/new.png")[0] == 0 and (home / "new.png").exists()
+    )
     assert os.listdir(tmp_path) == ["home"]
 
 
@@ -390,7 +490,7 @@ def test_fault_25_data_that_moved_are_told_and_checked(data, tmp_path, capsys):
     code, _, errors = in_process(capsys, "train", "--resume", folder, "--steps", 3, "--data", other)
     assert code == 2 and f"{other} is not what" in errors
     assert in_process(capsys, "train", "--resume", folder, "--steps", 3, "--data", new)[0] == 0
-    assert in_process(capsys, "train", "--resume", folder, "--steps", 4)[0] == 0 and finished(folder, 4)      # it remembers
+    assert in_process(capsys, "train", "--resume", folder, "--steps", 4)[0] == 0 and finished(folder, 4)  # it remembers
 
 
 def test_fault_26_a_file_that_cannot_be_written_is_named(data, tmp_path, capsys):

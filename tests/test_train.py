@@ -1,4 +1,5 @@
 """Runs on disk: configurations, folders and locks, whatever trains in them, and the pictures."""
+
 import dataclasses
 import json
 import os
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from minideconv import gan, nn
+from minideconv.gan import runs
 from minideconv.train import pictures
 from minideconv.train.config import DEFAULT, FORMAT, PRESETS, Config
 from minideconv.train.lock import Lock
@@ -58,24 +60,45 @@ def test_a_configuration_is_keyword_only_and_goes_through_json():
         Config(**NEEDED, steps="many")
 
 
-OLD = {"data": "strokes", "image_shape": [28, 28, 1], "count": 60000, "checksum": 1, "steps": 9, "loss": "ns", "classes": 0, "batch_size": 128,
-       "seed": 4, "latent": 100, "width": 64, "learning_rate": 0.0002, "beta1": 0.5, "beta2": 0.999}
+OLD = {
+    "data": "strokes",
+    "image_shape": [28, 28, 1],
+    "count": 60000,
+    "checksum": 1,
+    "steps": 9,
+    "loss": "ns",
+    "classes": 0,
+    "batch_size": 128,
+    "seed": 4,
+    "latent": 100,
+    "width": 64,
+    "learning_rate": 0.0002,
+    "beta1": 0.5,
+    "beta2": 0.999,
+}
 
 
 def test_a_config_of_version_0_1_0_is_read():
     config = Config.from_json(json.dumps(OLD))
-    assert config.names is None and config.preset == "default" and config.seed == 4 and config.image_shape == (28, 28, 1)
+    assert (
+        config.names is None and config.preset == "default" and config.seed == 4 and config.image_shape == (28, 28, 1)
+    )
 
 
-@pytest.mark.parametrize("text, words", [
-    (json.dumps({**OLD, "colour": 1}), "unknown setting 'colour'"),
-    (json.dumps({**OLD, "preset": "magic"}), "preset must be one of .*'magic'"),
-    (json.dumps({**OLD, "format": FORMAT + 1}), f"format is {FORMAT + 1}, newer than this version's {FORMAT}"),
-    (json.dumps({**OLD, "format": "x"}), "format is x"),
-    (json.dumps({**OLD, "steps": "ten"}), "steps must be of type int"),
-    (json.dumps({"data": "x"}), "missing .* 'image_shape'"),
-    ("[]", "list"), ("{", "not a configuration"), ("", "not a configuration"),
-])
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        (json.dumps({**OLD, "colour": 1}), "unknown setting 'colour'"),
+        (json.dumps({**OLD, "preset": "magic"}), "preset must be one of .*'magic'"),
+        (json.dumps({**OLD, "format": FORMAT + 1}), f"format is {FORMAT + 1}, newer than this version's {FORMAT}"),
+        (json.dumps({**OLD, "format": "x"}), "format is x"),
+        (json.dumps({**OLD, "steps": "ten"}), "steps must be of type int"),
+        (json.dumps({"data": "x"}), "missing .* 'image_shape'"),
+        ("[]", "list"),
+        ("{", "not a configuration"),
+        ("", "not a configuration"),
+    ],
+)
 def test_a_config_that_cannot_be_used_is_one_line(tmp_path, text, words):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ValueError, match=words) as refused:
@@ -85,9 +108,11 @@ def test_a_config_that_cannot_be_used_is_one_line(tmp_path, text, words):
 
 # ---- a run of anything
 
+
 @dataclasses.dataclass
 class Length:
     """The least that a configuration has to be."""
+
     steps: int
     steps_per_epoch: int = 5
 
@@ -122,6 +147,7 @@ class Walk:
 
 class Points(Walk):
     """One that draws its samples itself, and has networks to keep."""
+
     chart = {"title": "How far", "levels": {"far": 3.0}}
 
     def samples(self):
@@ -148,7 +174,13 @@ def test_a_run_trains_anything_and_goes_on_to_the_last_bit(kind, tmp_path):
     with Run.create(tmp_path / "whole", kind(), Length(12)) as run:
         run.train()
     assert {path.name for path in run.folder.iterdir()} - {"walk.npz"} == {
-        "config.json", "losses.csv", "losses.png", "samples", "training.gif", "checkpoint.npz"}
+        "config.json",
+        "losses.csv",
+        "losses.png",
+        "samples",
+        "training.gif",
+        "checkpoint.npz",
+    }
     lines = (run.folder / "losses.csv").read_text().splitlines()
     assert lines[0] == "step,epoch,distance" and len(lines) == 13 and lines[6].startswith("6,2,")
     assert list(pictures.sample_grids(run.folder)) == [5, 10, 12]
@@ -159,6 +191,7 @@ def test_a_run_trains_anything_and_goes_on_to_the_last_bit(kind, tmp_path):
     def stop(step, losses):
         if step == 8:
             raise Stop
+
     with pytest.raises(Stop), Run.create(tmp_path / "parts", kind(), Length(12)) as run:
         run.train(checkpoint_every=3, report=stop)
     with Run.resume(tmp_path / "parts", kind(seed=9), read_config(tmp_path / "parts", Length)) as run:
@@ -172,8 +205,15 @@ def test_a_report_comes_after_everything_of_its_step_is_saved(tmp_path):
 
     def report(step, losses):
         with np.load(tmp_path / "run" / "checkpoint.npz") as file:
-            seen.append((step, int(file["run/steps_done"]), (tmp_path / "run" / "samples" / f"step_{step:06d}.png").exists(),
-                         (tmp_path / "run" / "losses.png").exists()))
+            seen.append(
+                (
+                    step,
+                    int(file["run/steps_done"]),
+                    (tmp_path / "run" / "samples" / f"step_{step:06d}.png").exists(),
+                    (tmp_path / "run" / "losses.png").exists(),
+                )
+            )
+
     with Run.create(tmp_path / "run", Walk(), Length(3, steps_per_epoch=1)) as run:
         run.train(report=report)
     assert seen == [(step, step, True, True) for step in (1, 2, 3)]
@@ -184,7 +224,11 @@ def test_columns_that_change_are_never_mixed(tmp_path):
         def step(self):
             losses = super().step()
             return losses if self.rng.random() < 0.3 else {**losses, "more": 1.0}
-    with pytest.raises(ValueError, match="same names each time"), Run.create(tmp_path / "a", Forgetful(), Length(50)) as run:
+
+    with (
+        pytest.raises(ValueError, match="same names each time"),
+        Run.create(tmp_path / "a", Forgetful(), Length(50)) as run,
+    ):
         run.train()
     with Run.create(tmp_path / "b", Walk(), Length(5)) as run:
         run.train()
@@ -200,7 +244,11 @@ def test_divergence_keeps_the_checkpoint_and_says_so(tmp_path):
             if abs(self.place).sum() > 4:
                 raise DivergedError("it is far away")
             return super().step()
-    with pytest.raises(DivergedError, match=r"it is far away; the checkpoint of step \d+ is kept"), Run.create(tmp_path / "a", Exploding(), Length(99)) as run:
+
+    with (
+        pytest.raises(DivergedError, match=r"it is far away; the checkpoint of step \d+ is kept"),
+        Run.create(tmp_path / "a", Exploding(), Length(99)) as run,
+    ):
         run.train(checkpoint_every=1)
 
 
@@ -218,6 +266,7 @@ def test_state_names_what_is_no_longer_finite_and_what_is_missing():
 
 
 # ---- folders and locks
+
 
 def test_fault_21_a_folder_is_one_runs_at_a_time(tmp_path):
     first = Run.create(tmp_path / "run", Walk(), Length(5))
@@ -237,7 +286,7 @@ def test_fault_21_a_lock_ends_with_its_process_and_one_that_is_forgotten_too(tmp
     code = "import os, sys; from minideconv.train.lock import Lock; lock = Lock(sys.argv[1]); os.kill(os.getpid(), 9)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     subprocess.run([sys.executable, "-c", code, tmp_path], env=environment, timeout=60)
-    assert (tmp_path / "run.lock").exists()         # nobody was left to remove it, and it is in nobody's way
+    assert (tmp_path / "run.lock").exists()  # nobody was left to remove it, and it is in nobody's way
     lock = Lock(tmp_path)
     del lock
     assert not (tmp_path / "run.lock").exists()
@@ -260,6 +309,7 @@ def test_a_run_that_does_not_begin_leaves_nothing(tmp_path, monkeypatch):
     class Unwritable(Length):
         def to_json(self):
             raise OSError(28, "No space left on device")
+
     monkeypatch.chdir(tmp_path)
     for folder in (tmp_path / "a" / "b" / "c", None):
         with pytest.raises(OSError):
@@ -274,6 +324,7 @@ def test_a_run_that_does_not_begin_leaves_nothing(tmp_path, monkeypatch):
 
 # ---- what a user may do to a run folder
 
+
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
     """half: a run of which 7 of 12 steps are done. whole: what became of the same run without interruption."""
@@ -281,7 +332,7 @@ def both(tmp_path_factory):
     for name, steps in (("half", 7), ("whole", 12)):
         with Run.create(folder / name, Walk(), Length(steps)) as run:
             run.train()
-    (folder / "half" / "samples" / "step_000007.png").unlink()          # the whole run has none of that step
+    (folder / "half" / "samples" / "step_000007.png").unlink()  # the whole run has none of that step
     return folder
 
 
@@ -302,7 +353,15 @@ def go_on(folder):
 
 def test_fault_25_stray_files_are_in_nobodys_way(half):
     samples = half / "samples"
-    strays = ["step_notes.png", "step_.png", "step_000003 (copy).png", "step_99.png", "notes.txt", ".DS_Store", "step_000004.PNG.bak"]
+    strays = [
+        "step_notes.png",
+        "step_.png",
+        "step_000003 (copy).png",
+        "step_99.png",
+        "notes.txt",
+        ".DS_Store",
+        "step_000004.PNG.bak",
+    ]
     for name in strays:
         (samples / name).write_text("mine")
     (samples / "step_000020.png").mkdir()
@@ -312,14 +371,17 @@ def test_fault_25_stray_files_are_in_nobodys_way(half):
     assert same_files(half.parent / "whole", half, but=[f"samples/{name}" for name in [*strays, "step_000020.png"]])
 
 
-@pytest.mark.parametrize("damage, rows", [
-    (lambda path: path.unlink(), [8, 9, 10, 11, 12]),
-    (lambda path: path.write_text(""), [8, 9, 10, 11, 12]),
-    (lambda path: path.write_text("".join(path.read_text().splitlines(True)[:4])), [1, 2, 3, 8, 9, 10, 11, 12]),
-    (lambda path: path.write_text(path.read_text()[:-9]), [1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12]),
-    (lambda path: path.write_text(path.read_text() + "8,2,0.5\n9,2,"), list(range(1, 13))),
-    (lambda path: path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n")), list(range(1, 13))),
-])
+@pytest.mark.parametrize(
+    "damage, rows",
+    [
+        (lambda path: path.unlink(), [8, 9, 10, 11, 12]),
+        (lambda path: path.write_text(""), [8, 9, 10, 11, 12]),
+        (lambda path: path.write_text("".join(path.read_text().splitlines(True)[:4])), [1, 2, 3, 8, 9, 10, 11, 12]),
+        (lambda path: path.write_text(path.read_text()[:-9]), [1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12]),
+        (lambda path: path.write_text(path.read_text() + "8,2,0.5\n9,2,"), list(range(1, 13))),
+        (lambda path: path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n")), list(range(1, 13))),
+    ],
+)
 def test_fault_25_a_deleted_or_short_losses_csv_is_no_obstacle(half, damage, rows):
     damage(half / "losses.csv")
     lines = go_on(half)
@@ -379,11 +441,20 @@ def test_fault_26_a_full_disk_names_the_table_and_keeps_the_checkpoint(tmp_path)
 
 # ---- pictures
 
+
 @pytest.fixture
 def reader_settings(monkeypatch):
     """A reader who wants LaTeX, serifs and everything black, on a machine without LaTeX."""
     import matplotlib
-    with matplotlib.rc_context({"text.usetex": True, "text.latex.preamble": r"\usepackage{nowhere}", "figure.facecolor": "black", "font.size": 40}):
+
+    with matplotlib.rc_context(
+        {
+            "text.usetex": True,
+            "text.latex.preamble": r"\usepackage{nowhere}",
+            "figure.facecolor": "black",
+            "font.size": 40,
+        }
+    ):
         monkeypatch.setenv("PATH", "")
         yield matplotlib.rcParams
 
@@ -400,12 +471,15 @@ def test_fault_22_pictures_have_this_projects_style_and_leave_the_readers_alone(
 def test_fault_22_a_picture_that_fails_is_one_line_and_training_goes_on(tmp_path, monkeypatch):
     def broken(*anything, **settings):
         raise RuntimeError("no fonts\nhere")
+
     for name in ("draw_losses", "save_grid", "draw_training"):
         monkeypatch.setattr(pictures, name, broken)
     said = []
     with Run.create(tmp_path / "run", Walk(), Length(15)) as run:
         run.train(warn=said.append)
-    assert said == [f"{name} could not be drawn: RuntimeError: no fonts here" for name in ("samples", "losses.png", "training.gif")]
+    assert said == [
+        f"{name} could not be drawn: RuntimeError: no fonts here" for name in ("samples", "losses.png", "training.gif")
+    ]
     assert len((tmp_path / "run" / "losses.csv").read_text().splitlines()) == 16 and run.saved_step == 15
 
 
@@ -425,13 +499,16 @@ def test_a_class_grid_shows_every_class_in_full_rows(classes):
 
 # ---- what a command does, from a program
 
+
 def test_a_program_can_do_what_the_commands_do(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8)
     np.savez(tmp_path / "mine.npz", images=images, labels=np.arange(40) % 2 * 200_000)
-    with gan.new_run(tmp_path / "run", data=tmp_path / "mine.npz", conditional=True, steps=2, batch_size=8, width=2) as run:
+    with gan.new_run(
+        tmp_path / "run", data=tmp_path / "mine.npz", conditional=True, steps=2, batch_size=8, width=2
+    ) as run:
         run.train()
     config = read_config(tmp_path / "run")
-    assert config.names == ["0", "200000"] and config.classes == 2 and config.width == 2          # not 200001 classes
+    assert config.names == ["0", "200000"] and config.classes == 2 and config.width == 2  # not 200001 classes
     with gan.resume_run(tmp_path / "run", epochs=1) as run:
         run.train()
     assert run.steps_done == 5
@@ -440,3 +517,12 @@ def test_a_program_can_do_what_the_commands_do(tmp_path):
     with pytest.raises(ValueError, match="preset must be one of default; got 'magic'"):
         gan.new_run(tmp_path / "other", data=tmp_path / "mine.npz", preset="magic")
     assert not (tmp_path / "other").exists()
+
+
+def test_fault_24_classes_without_images_are_said_and_left_out(tmp_path, monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), np.uint8)
+    monkeypatch.setattr(runs, "_read", lambda *source: (images, np.arange(40) % 2 * 2, ["a", "b", "c", "d"]))
+    with pytest.warns(UserWarning, match="no images of b, d"):
+        run = gan.new_run(tmp_path / "gaps", data="x", conditional=True, steps=1, batch_size=8, width=2)
+    with run:
+        assert run.config.names == ["a", "c"] and run.config.classes == 2 and run.trainer.labels.max() == 1

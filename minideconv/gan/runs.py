@@ -4,6 +4,7 @@
         run.train()
 """
 import os
+import warnings
 import zlib
 from pathlib import Path
 
@@ -84,6 +85,8 @@ def _load(source, folder):
     checksum = zlib.crc32(images) ^ (0 if labels is None else zlib.crc32(np.ascontiguousarray(labels)))
     if labels is not None:
         used, labels = np.unique(labels, return_inverse=True)
+        if missing := [name for number, name in enumerate(names) if number not in used]:
+            warnings.warn(f"{source} has no images of {', '.join(missing)}: left out", stacklevel=3)
         names = [names[number] for number in used]
     return images, labels, names, checksum
 
