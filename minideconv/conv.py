@@ -142,12 +142,13 @@ def conv_kernel_grad(x, y, kernel_size, stride=1, padding=0, *, dilation=1, grou
     y = as_tensor(y, x)
     if x.dtype != y.dtype or x.dtype.kind != "f":
         raise TypeError(f"x and y must have one dtype, float32 or float64; got {x.dtype} and {y.dtype}")
-    if x.ndim != 4 or y.ndim != 4 or len(x) != len(y):
+    if x.ndim != 4 or y.ndim != 4 or x.shape[0] != y.shape[0]:
         raise ValueError(f"x (N, H, W, C) and y (N, OH, OW, O) must have 4 axes and one N; got {x.shape} and {y.shape}")
     for name, one, layout in (("x", x, "(N, H, W, C)"), ("y", y, "(N, OH, OW, O)")):
         if 0 in one.shape[1:]:
             raise not_images(name, one, layout)
-    _check_groups(groups, C=x.shape[3], O=y.shape[3])
+    if type(groups) is not int or groups != 1:
+        _check_groups(groups, C=x.shape[3], O=y.shape[3])
     kernel = shapes.pair(kernel_size, "kernel_size")
     window = shapes.conv_window(x.shape[1:3], kernel, stride, padding, dilation, groups)
     if y.shape[1:3] != window.features:

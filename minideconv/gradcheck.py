@@ -1,7 +1,9 @@
-"""Gradient checks: is what the tape says what the function does? Central differences against vjps, entry by entry.
+"""Gradient checks: is what the tape says what the function does? Central differences against vjps,
+entry by entry.
 
-The cotangent is random, never all ones: summing the output hides every error that only permutes it. float64 only: in float32 a
-difference of 1e-6 drowns in rounding. A kink (ReLU at 0) has no gradient to compare with, and is reported as one.
+The cotangent is random, never all ones: summing the output hides every error that only permutes it.
+float64 only: in float32 a difference of 1e-6 drowns in rounding. A kink (ReLU at 0) has no gradient
+to compare with, and is reported as one.
 """
 import numpy as np
 
@@ -9,7 +11,9 @@ from .tensor import Tensor, as_tensor, enable_grad, grad, no_grad
 
 
 class GradcheckError(AssertionError):
-    """A gradient that is not the function's slope: the message names the input, the entry and both numbers."""
+    """A gradient that is not the function's slope: the message names the input, the entry and both
+    numbers.
+    """
 
 
 def _checked_inputs(inputs):
@@ -45,9 +49,11 @@ def _scalar(fn, tensors, cotangents) -> float:
 
 
 def slopes(fn, tensors, cotangents, tensor, eps):
-    """Central differences of <fn(tensors), cotangents> for every entry of `tensor`, and a mask of the entries that sit on a kink.
+    """Central differences of <fn(tensors), cotangents> for every entry of `tensor`, and a mask of
+    the entries that sit on a kink.
 
-    On a kink the slopes to both sides differ however small the step; on a curve their gap shrinks with it.
+    On a kink the slopes to both sides differ however small the step; on a curve their gap shrinks
+    with it.
     """
     middle = _scalar(fn, tensors, cotangents)
     central, kinks = np.zeros(tensor.shape), np.zeros(tensor.shape, bool)
@@ -71,11 +77,13 @@ def slopes(fn, tensors, cotangents, tensor, eps):
 
 
 def gradcheck(fn, *inputs, eps=1e-6, rtol=1e-5, atol=1e-7, rng=None):
-    """True if the gradients of fn are its slopes; else GradcheckError, which names input, entry and both numbers.
+    """True if the gradients of fn are its slopes; else GradcheckError, which names input, entry and
+    both numbers.
 
-    fn: Tensors -> Tensor or tuple of Tensors, deterministic. inputs: float64 arrays or Tensors (those with requires_grad are checked);
-    anything else is handed on as it is. rng: np.random.Generator of the random cotangent (default: seed 0).
-    An entry passes where |tape - slope| <= atol * max(1, |f|) + rtol * max(|tape|, |slope|). Raises TypeError for float32.
+    fn: Tensors -> Tensor or tuple of Tensors, deterministic. inputs: float64 arrays or Tensors
+    (those with requires_grad are checked); anything else is handed on as it is. rng:
+    np.random.Generator of the random cotangent (default: seed 0). An entry passes where |tape -
+    slope| <= atol * max(1, |f|) + rtol * max(|tape|, |slope|). Raises TypeError for float32.
     """
     rng = np.random.default_rng(0) if rng is None else rng
     tensors = _checked_inputs(inputs)
@@ -101,7 +109,9 @@ def gradcheck(fn, *inputs, eps=1e-6, rtol=1e-5, atol=1e-7, rng=None):
 
 
 def gradgradcheck(fn, *inputs, eps=1e-6, rtol=1e-5, atol=1e-7, rng=None):
-    """gradcheck of fn's gradients, as a function of the inputs and of the cotangents: are gradients of gradients right?"""
+    """gradcheck of fn's gradients, as a function of the inputs and of the cotangents: are gradients
+    of gradients right?
+    """
     rng = np.random.default_rng(0) if rng is None else rng
     tensors = _checked_inputs(inputs)
     outputs = _outputs(fn, tensors)
@@ -125,10 +135,12 @@ def gradgradcheck(fn, *inputs, eps=1e-6, rtol=1e-5, atol=1e-7, rng=None):
 
 
 def adjoint_check(forward, adjoint, x_shape, y_shape=None, *, rtol=1e-12, rng=None):
-    """True if <forward(x), y> == <x, adjoint(y)> for random integers x and y: the definition of the adjoint (transpose).
+    """True if <forward(x), y> == <x, adjoint(y)> for random integers x and y: the definition of the
+    adjoint (transpose).
 
-    forward, adjoint: linear maps Tensor -> Tensor on float64. y_shape: of forward's result (found by calling it where left out).
-    Both sides are sums of the same products; rtol is for their rounding where kernels are no integers. Raises GradcheckError with both numbers.
+    forward, adjoint: linear maps Tensor -> Tensor on float64. y_shape: of forward's result (found
+    by calling it where left out). Both sides are sums of the same products; rtol is for their
+    rounding where kernels are no integers. Raises GradcheckError with both numbers.
     """
     rng = np.random.default_rng(0) if rng is None else rng
     x = rng.integers(-9, 10, x_shape).astype(np.float64)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from .activations import log_softmax, sigmoid
+from .dtypes import plain_array
 from .ops import where
-from .tensor import Tensor, as_floating, as_tensor, plain_array, primitive
+from .tensor import Tensor, as_floating, as_tensor, primitive
 
 
 def _target(target, input) -> Tensor:
@@ -43,9 +44,11 @@ def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
 
 
 def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
-    """-sum over k of p[k] * log_softmax(input)[k] for logits (N, K) and labels (N,), integers, or probabilities (N, K).
+    """-sum over k of p[k] * log_softmax(input)[k] for logits (N, K) and labels (N,), integers, or
+    probabilities (N, K).
 
-    reduction "mean" averages over N, "none" gives (N,). Raises ValueError for labels outside [0, K) or shapes that do not fit.
+    reduction "mean" averages over N, "none" gives (N,). Raises ValueError for labels outside [0, K)
+    or shapes that do not fit.
     """
     input = as_floating(input)
     if input.ndim != 2:
@@ -86,7 +89,9 @@ def _cut_log(x):
 
 @primitive
 def _bernoulli_entropy(x, t):
-    """-(t * log(x) + (1 - t) * log(1 - x)), the logarithms cut off at -100; its slope (x - t) / (x * (1 - x)) is cut off at 1e12."""
+    """-(t * log(x) + (1 - t) * log(1 - x)), the logarithms cut off at -100; its slope (x - t) / (x
+    * (1 - x)) is cut off at 1e12.
+    """
     with np.errstate(divide="ignore"):
         yes, no = np.maximum(np.log(x.array), -100), np.maximum(np.log1p(-x.array), -100)
     product = x.array * (1 - x.array)
@@ -99,9 +104,11 @@ def _bernoulli_entropy(x, t):
 
 
 def binary_cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
-    """-(t * log(x) + (1 - t) * log(1 - x)) for probabilities x in [0, 1]; logarithms are cut off at -100 (as in PyTorch).
+    """-(t * log(x) + (1 - t) * log(1 - x)) for probabilities x in [0, 1]; logarithms are cut off at
+    -100 (as in PyTorch).
 
-    On logits use binary_cross_entropy_with_logits, which loses no digits. Raises ValueError for values outside [0, 1].
+    On logits use binary_cross_entropy_with_logits, which loses no digits. Raises ValueError for
+    values outside [0, 1].
     """
     input = _probabilities(as_floating(input), "input", ": use binary_cross_entropy_with_logits for logits")
     return _reduce(_bernoulli_entropy(input, _probabilities(_target(target, input), "target")), reduction)

@@ -1,7 +1,9 @@
-"""NumPy's own functions on Tensors: np.exp(t), np.concatenate([t, u]), array * t are this engine's operations, on the tape.
+"""NumPy's own functions on Tensors: np.exp(t), np.concatenate([t, u]), array * t are this engine's
+operations, on the tape.
 
-What the engine has not is a TypeError that names the function: nothing falls back silently to arrays off the tape. Questions about a Tensor (its shape, whether
-entries are close, finite or equal) are answered by NumPy: an answer of booleans has no gradient to lose.
+What the engine has not is a TypeError that names the function: nothing falls back silently to
+arrays off the tape. Questions about a Tensor (its shape, whether entries are close, finite or
+equal) are answered by NumPy: an answer of booleans has no gradient to lose.
 """
 import inspect
 
@@ -59,7 +61,9 @@ def _array_ufunc(self, ufunc, method, *inputs, **settings):
 
 
 def _array_function(self, function, types, arguments, settings):
-    """function(*arguments) where an argument is a Tensor or holds one (NumPy enhancement proposal 18)."""
+    """function(*arguments) where an argument is a Tensor or holds one (NumPy enhancement proposal
+    18).
+    """
     if function in QUESTIONS:
         return function(*_arrays(arguments), **settings)
     mine = FUNCTIONS.get(function)

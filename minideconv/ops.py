@@ -1,16 +1,19 @@
-"""Arithmetic, comparisons and matrix products, each with its gradients beside it; and the operators of Tensor.
+"""Arithmetic, comparisons and matrix products, each with its gradients beside it; and the operators
+of Tensor.
 
-Every vjp is written in operations on Tensors and uses the inputs, never the result. Operands broadcast as NumPy's do. Reductions
-and changes of shape have files of their own, and all operations are found here. They are bound to Tensor at the end.
+Every vjp is written in operations on Tensors and uses the inputs, never the result. Operands
+broadcast as NumPy's do. Reductions and changes of shape have files of their own, and all operations
+are found here. They are bound to Tensor at the end.
 """
 from typing import Any
 
 import numpy as np
 
 from . import kernels
+from .dtypes import plain_array
 from .reductions import max, mean, min, std, sum, var
 from .shaping import broadcast_to, concatenate, fit, flatten, getitem, pad, reshape, squeeze, stack, transpose
-from .tensor import Tensor, as_tensor, plain_array, primitive
+from .tensor import Tensor, as_tensor, primitive
 
 __all__ = ["absolute", "add", "astype", "broadcast_to", "clip", "concatenate", "divide", "exp", "flatten", "getitem", "log", "matmul", "max",
            "maximum", "mean", "min", "minimum", "multiply", "negative", "pad", "power", "reshape", "sqrt", "squeeze", "stack", "std", "subtract", "sum",
@@ -44,9 +47,12 @@ def negative(x):
 
 @primitive
 def power(x, p):
-    """x ** p. At x = 0 the slope for x is 0 where p is 0, that for p where p >= 0; elsewhere that for p needs x > 0."""
+    """x ** p. At x = 0 the slope for x is 0 where p is 0, that for p where p >= 0; elsewhere that
+    for p needs x > 0.
+    """
     def by_base(g):
-        # Where x and p are both 0, x ** p stands for x ** (p - 1), which is infinite: its factor p is 0.
+        # Where x and p are both 0, x ** p stands for x ** (p - 1), which is infinite: its factor p
+        # is 0.
         return fit(g * p * x ** where((x.array != 0) | (p.array != 0), p - 1, p), x)
 
     def by_exponent(g):
@@ -91,7 +97,9 @@ def minimum(a, b):
 
 
 def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
-    """x where it lies between `min` and `max`, else the nearer of them; None is no limit. Limits may be Tensors, and get gradients then."""
+    """x where it lies between `min` and `max`, else the nearer of them; None is no limit. Limits
+    may be Tensors, and get gradients then.
+    """
     x = as_tensor(x)
     x = x if min is None else maximum(x, min)
     return x if max is None else minimum(x, max)
@@ -104,7 +112,9 @@ def _where(a, b, *, condition):
 
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
-    """a where the array of booleans `condition` is true, b elsewhere; all three broadcast. Numbers take the other one's dtype."""
+    """a where the array of booleans `condition` is true, b elsewhere; all three broadcast. Numbers
+    take the other one's dtype.
+    """
     condition = condition.array if isinstance(condition, Tensor) else plain_array(condition, "condition")
     a = as_tensor(a, b if isinstance(b, Tensor) else None)
     return _where(a, as_tensor(b, a), condition=condition.astype(bool))
@@ -116,7 +126,9 @@ def _astype(x, *, dtype):
 
 
 def astype(x: Any, dtype: Any) -> Tensor:
-    """x as float32, float64, integers or booleans, copied. Only floats stay on the tape. TypeError for other dtypes."""
+    """x as float32, float64, integers or booleans, copied. Only floats stay on the tape. TypeError
+    for other dtypes.
+    """
     return _astype(x, dtype=plain_array(np.empty(0, dtype), "dtype").dtype)
 
 
@@ -148,9 +160,12 @@ def _reflected(operation):
 
 
 def compare(ufunc: np.ufunc, a: Any, b: Any) -> np.ndarray:
-    """A comparison (np.less, ...) entry by entry, as an array of booleans: there is nothing to differentiate."""
+    """A comparison (np.less, ...) entry by entry, as an array of booleans: there is nothing to
+    differentiate.
+    """
     def array(one, other):
-        # Numbers are left to NumPy as they are: it knows that no uint8 is 300, and compares float32 with 0.1 in float32.
+        # Numbers are left to NumPy as they are: it knows that no uint8 is 300, and compares float32
+        # with 0.1 in float32.
         return one if isinstance(one, (int, float)) else as_tensor(one, other if isinstance(other, Tensor) else None).array
     return np.asarray(ufunc(array(a, b), array(b, a)))
 

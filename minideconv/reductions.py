@@ -1,4 +1,6 @@
-"""Reductions: many entries become one, along `axis` (None: all, an integer or a tuple of them); keepdims leaves axes of length 1."""
+"""Reductions: many entries become one, along `axis` (None: all, an integer or a tuple of them);
+keepdims leaves axes of length 1.
+"""
 import math
 from typing import Any
 
@@ -33,7 +35,9 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
 
 
 def var(x: Any, axis: Any = None, keepdims: bool = False, *, ddof: int = 0) -> Tensor:
-    """The mean squared distance from the mean over `axis`: divided by n - ddof for n entries, as np.var. ValueError where that is not above 0."""
+    """The mean squared distance from the mean over `axis`: divided by n - ddof for n entries, as
+    np.var. ValueError where that is not above 0.
+    """
     x = as_floating(x)
     count = _count(x, axis)
     if not ddof < count:
@@ -48,7 +52,9 @@ def std(x: Any, axis: Any = None, keepdims: bool = False, *, ddof: int = 0) -> T
 
 
 def _shares(array, top, axes):
-    """The share of each entry in the gradient of an extreme: equals share it. NaN counts as equal to NaN."""
+    """The share of each entry in the gradient of an extreme: equals share it. NaN counts as equal
+    to NaN.
+    """
     ties = (array == top) | ((array != array) & (top != top))
     return (ties / ties.sum(axis=axes, keepdims=True)).astype(array.dtype)
 

@@ -1,8 +1,10 @@
-"""How the tape notices that an array was changed under it: seals on the memory that somebody outside the engine has seen.
+"""How the tape notices that an array was changed under it: seals on the memory that somebody
+outside the engine has seen.
 
-Operations write into new arrays only, so an array that nobody outside has seen is as it was, and needs no seal: that is nearly every array of
-a training step. The moment somebody is handed an array, the nodes that hold it take its fingerprint (it was unchanged until
-then), and nodes recorded later take it when they are recorded. Before a node's vjps run, the fingerprints are compared.
+Operations write into new arrays only, so an array that nobody outside has seen is as it was, and
+needs no seal: that is nearly every array of a training step. The moment somebody is handed an
+array, the nodes that hold it take its fingerprint (it was unchanged until then), and nodes recorded
+later take it when they are recorded. Before a node's vjps run, the fingerprints are compared.
 """
 import weakref
 
@@ -13,10 +15,12 @@ WORDS = 509             # of a row: a prime, so that no power of two of channels
 
 
 def fingerprint(array: np.ndarray) -> bytes:
-    """Changes when the array does: its bytes, or, of a large one, the sums of all its 64-bit words along rows and along columns of a table.
+    """Changes when the array does: its bytes, or, of a large one, the sums of all its 64-bit words
+    along rows and along columns of a table.
 
-    One changed word changes a sum for certain, and so do two that changed places: they differ in their row or in their column. A fill, a slice or a
-    step of an optimizer would have to leave more than 509 sums as they were, by chance. Runs at the speed of memory.
+    One changed word changes a sum for certain, and so do two that changed places: they differ in
+    their row or in their column. A fill, a slice or a step of an optimizer would have to leave more
+    than 509 sums as they were, by chance. Runs at the speed of memory.
     """
     if array.nbytes <= EXACT:
         return array.tobytes()
@@ -27,7 +31,9 @@ def fingerprint(array: np.ndarray) -> bytes:
 
 
 class Memory:
-    """One piece of memory, shared by all Tensors whose arrays lie in it. public: somebody outside the engine has seen it."""
+    """One piece of memory, shared by all Tensors whose arrays lie in it. public: somebody outside
+    the engine has seen it.
+    """
     __slots__ = ("public", "seals")
 
     def __init__(self, public: bool):
@@ -42,14 +48,14 @@ class Memory:
 
 
 class Seal:
-    """One array that a node depends on. fingerprint: None as long as nobody outside has seen the array."""
+    """One array that a node depends on. fingerprint: None as long as nobody outside has seen the
+    array.
+    """
     __slots__ = ("array", "fingerprint", "__weakref__")
 
     def __init__(self, array: np.ndarray, memory: Memory):
-        self.array, self.fingerprint = array, None
-        if memory.public:
-            self.close()
-        else:
+        self.array, self.fingerprint = array, fingerprint(array) if memory.public else None
+        if not memory.public:
             if memory.seals is None:
                 memory.seals = weakref.WeakSet()        # weak: a seal lives as long as its node
             memory.seals.add(self)

@@ -104,7 +104,7 @@ def conv_window(image: Pair, kernel: Pair, stride, padding, dilation, groups: in
     stride, dilation = pair(stride, "stride"), pair(dilation, "dilation")
     pads = padding_pairs(padding, image, kernel, stride, dilation)
     axes = zip(image, kernel, stride, pads, dilation, strict=True)
-    features = tuple(conv_size(size, k, s, *p, d) for size, k, s, p, d in axes)
+    features = tuple((sum(p) + size - d * (k - 1) - 1) // s + 1 for size, k, s, p, d in axes)       # conv_size
     if min(features) < 1:
         spans = tuple(span(k, d) for k, d in zip(kernel, dilation, strict=True))
         raise ValueError(f"kernel of {spans[0]}x{spans[1]} pixels (kernel {kernel}, dilation {dilation}) does not "

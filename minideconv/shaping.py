@@ -1,18 +1,21 @@
 """Changes of shape, and taking and joining parts: each is a linear map, and its vjp the transpose.
 
-Axes are NumPy's: an axis is an integer, also a negative one, and where several make sense a tuple or None. An array that a Tensor
-is indexed with is copied, so that the tape keeps what it was.
+Axes are NumPy's: an axis is an integer, also a negative one, and where several make sense a tuple
+or None. An array that a Tensor is indexed with is copied, so that the tape keeps what it was.
 """
 import operator
 from typing import Any, Iterable
 
 import numpy as np
 
-from .tensor import Tensor, as_floating, as_tensor, plain_array, primitive
+from .dtypes import plain_array
+from .tensor import Tensor, as_floating, as_tensor, primitive
 
 
 def axes_of(axis: Any, ndim: int) -> tuple:
-    """`axis` (None: all) as a sorted tuple of non-negative integers. TypeError or ValueError for what names no axes of a Tensor of `ndim`."""
+    """`axis` (None: all) as a sorted tuple of non-negative integers. TypeError or ValueError for
+    what names no axes of a Tensor of `ndim`.
+    """
     axes = tuple(range(ndim)) if axis is None else tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
     for a in axes:
         if not hasattr(a, "__index__"):
@@ -31,7 +34,9 @@ def _one_axis(axis, ndim):
 
 
 def fit(g: Tensor, like: Tensor) -> Tensor:
-    """The transpose of broadcasting: g summed over the axes along which `like` was repeated, in like's dtype."""
+    """The transpose of broadcasting: g summed over the axes along which `like` was repeated, in
+    like's dtype.
+    """
     if g.shape != like.shape:
         extra = g.ndim - like.ndim
         repeated = tuple(range(extra)) + tuple(extra + axis for axis, n in enumerate(like.shape) if n == 1 and g.shape[extra + axis] != 1)
@@ -65,7 +70,9 @@ def flatten(x: Any) -> Tensor:
 
 
 def squeeze(x: Any, axis: Any = None) -> Tensor:
-    """Without the axes of length 1 that `axis` names (None: all of them). ValueError where one is longer."""
+    """Without the axes of length 1 that `axis` names (None: all of them). ValueError where one is
+    longer.
+    """
     x = as_tensor(x)
     axes = [a for a in axes_of(axis, x.ndim) if axis is not None or x.shape[a] == 1]
     if any(x.shape[a] != 1 for a in axes):
@@ -95,7 +102,9 @@ def _getitem(x, *, index):
 
 @primitive
 def _putitem(g, *, index, shape):
-    """Zeros of `shape` with g added at `index`, as often as an entry is named there: the transpose of indexing."""
+    """Zeros of `shape` with g added at `index`, as often as an entry is named there: the transpose
+    of indexing.
+    """
     out = np.zeros(shape, g.dtype)
     parts = index if isinstance(index, tuple) else (index,)
     if any(isinstance(part, np.ndarray) and part.dtype.kind != "b" for part in parts):
@@ -106,7 +115,9 @@ def _putitem(g, *, index, shape):
 
 
 def _index_part(part):
-    """One part of an index, as the tape may keep it: whatever NumPy takes for an array becomes one of its own."""
+    """One part of an index, as the tape may keep it: whatever NumPy takes for an array becomes one
+    of its own.
+    """
     if part is None or part is Ellipsis or isinstance(part, (slice, int, np.integer, np.bool_)):
         return part
     if hasattr(part, "__index__") and not hasattr(part, "__array__"):
@@ -129,9 +140,10 @@ def _pad(x, *, widths, values):
 def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Tensor:
     """x with constant entries around it, as np.pad.
 
-    pad_width: entries before and after along each axis: n everywhere, (before, after) for every axis, a pair for each axis, or
-    {axis: n or pair}. constant_values: a number, or numbers in pairs as the widths. Raises ValueError for widths that do not
-    fit, for another mode, and for a constant that x's dtype does not hold.
+    pad_width: entries before and after along each axis: n everywhere, (before, after) for every
+    axis, a pair for each axis, or {axis: n or pair}. constant_values: a number, or numbers in pairs
+    as the widths. Raises ValueError for widths that do not fit, for another mode, and for a
+    constant that x's dtype does not hold.
     """
     x = as_tensor(x)
     if isinstance(constant_values, Tensor):

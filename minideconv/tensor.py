@@ -1,11 +1,14 @@
-"""The engine: arrays that remember how they were made, and the walk back along that memory. It knows no operation.
+"""The engine: arrays that remember how they were made, and the walk back along that memory. It
+knows no operation.
 
-A Tensor made by an operation holds a Node: the operation's inputs and, for each, a function that turns the gradient of the
-result into the gradient of that input (a vector-Jacobian product, "vjp"). Nodes point from results to inputs only and no vjp
-holds its own result, so there are no cycles: the tape of a loss is freed with the loss.
+A Tensor made by an operation holds a Node: the operation's inputs and, for each, a function that
+turns the gradient of the result into the gradient of that input (a vector-Jacobian product, "vjp").
+Nodes point from results to inputs only and no vjp holds its own result, so there are no cycles: the
+tape of a loss is freed with the loss.
 
-vjps are written in operations on Tensors. An ordinary backward runs them under no_grad; `grad(..., create_graph=True)`
-records them like anything else, and gradients of gradients cost no further code.
+vjps are written in operations on Tensors. An ordinary backward runs them under no_grad; `grad(...,
+create_graph=True)` records them like anything else, and gradients of gradients cost no further
+code.
 """
 import functools
 import inspect
@@ -15,6 +18,7 @@ from typing import Any, Callable, Iterable, Iterator
 
 import numpy as np
 
+from .dtypes import floating, plain_array
 from .seals import Memory, Seal, owner
 
 PRIMITIVES: dict[str, Callable] = {}    # name -> operation, everything that @primitive has made
@@ -26,7 +30,9 @@ class TapeError(RuntimeError):
 
 
 class _Switches(threading.local):
-    """What holds for this thread now, the last entry of each list; a `with` adds one for as long as it lasts."""
+    """What holds for this thread now, the last entry of each list; a `with` adds one for as long as
+    it lasts.
+    """
 
     def __init__(self):
         self.recording, self.observer = [True], [None]
@@ -58,10 +64,11 @@ def recording() -> bool:
 
 
 class observe:
-    """Context manager: observer(name, direction, call) is asked to run every operation ("forward") and vjp ("backward") of this thread.
+    """Context manager: observer(name, direction, call) is asked to run every operation ("forward")
+    and vjp ("backward") of this thread.
 
-    call is a functools.partial: the observer returns call(), and may look at call.args (the inputs, or the gradient) and
-    call.keywords (settings), but writes into nothing.
+    call is a functools.partial: the observer returns call(), and may look at call.args (the inputs,
+    or the gradient) and call.keywords (settings), but writes into nothing.
     """
 
     def __init__(self, observer: Callable):
@@ -72,20 +79,6 @@ class observe:
 
     def __exit__(self, *error):
         _switches.observer.pop()
-
-
-def plain_array(value: Any, name: str = "data") -> np.ndarray:
-    """`value` as a plain ndarray in this machine's byte order, not copied where it is one. This is where all data enter.
-
-    Subclasses (np.matrix, np.memmap) become what they hold. Raises TypeError for a masked array, and for what holds no
-    float32, float64, integers or booleans.
-    """
-    if type(value) is not np.ndarray and isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"{name} must not be a masked array, whose mask would be lost: use its .filled(value), or its mask in md.where")
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiub" or (array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8)):
-        raise TypeError(f"{name} must be float32, float64, integers or booleans; got {array.dtype}")
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _data(value) -> np.ndarray:
@@ -99,21 +92,26 @@ def _data(value) -> np.ndarray:
 class Tensor:
     """An ndarray (float32 or float64 where gradients are wanted) and, if it was computed, how.
 
-    data: a plain ndarray is kept as it is (not copied; another byte order or a subclass is converted); Python numbers and
-    lists of them become float32. requires_grad: whether `backward` should leave the gradient in `.grad`, an ndarray of the
-    data's shape and dtype. Raises TypeError for what holds no numbers and for integers that are to require a gradient.
+    data: a plain ndarray is kept as it is (not copied; another byte order or a subclass is
+    converted); Python numbers and lists of them become float32. requires_grad: whether `backward`
+    should leave the gradient in `.grad`, an ndarray of the data's shape and dtype. Raises TypeError
+    for what holds no numbers and for integers that are to require a gradient.
 
-    The array has two doors. `.data` (as `.numpy()` and np.asarray) is the user's: whoever has it may write, and from then on the tape watches. Any
-    change of an array between the operation that used it and the walk back (an entry, a slice, a fill, an optimizer's
-    step, through whatever view of its memory) is a TapeError, as is a rebound `.data`. `.array` is the engine's: a promise
-    not to write and not to hand it on, which costs nothing. Operators, comparisons and the methods that are operations (`sum`, `reshape`, ...)
-    are bound at the end of ops.py, NumPy's functions in numpy_calls.py.
+    The array has two doors. `.data` (as `.numpy()` and np.asarray) is the user's: whoever has it
+    may write, and from then on the tape watches. Any change of an array between the operation that
+    used it and the walk back (an entry, a slice, a fill, an optimizer's step, through whatever view
+    of its memory) is a TapeError, as is a rebound `.data`. `.array` is the engine's: a promise not
+    to write and not to hand it on, which costs nothing. Operators, comparisons and the methods that
+    are operations (`sum`, `reshape`, ...) are bound at the end of ops.py, NumPy's functions in
+    numpy_calls.py.
     """
     __slots__ = ("array", "memory", "grad", "node", "_requires_grad", "__weakref__")
 
     def __init__(self, data: Any, requires_grad: bool = False):
-        self.array, self.memory = _data(data), Memory(public=True)
-        self.grad, self.node, self.requires_grad = None, None, requires_grad
+        self.array = plain_array(data) if isinstance(data, np.ndarray) else _data(data)
+        self.memory, self.grad, self.node, self._requires_grad = Memory(public=True), None, None, False
+        if requires_grad:
+            self.requires_grad = True
 
     shape = property(lambda self: self.array.shape)
     dtype = property(lambda self: self.array.dtype)
@@ -136,7 +134,9 @@ class Tensor:
 
     @property
     def requires_grad(self) -> bool:
-        """Whether gradients are wanted, of this Tensor or of what it was computed from. Only float32 and float64 can."""
+        """Whether gradients are wanted, of this Tensor or of what it was computed from. Only
+        float32 and float64 can.
+        """
         return self._requires_grad
 
     @requires_grad.setter
@@ -178,7 +178,8 @@ class Tensor:
         return self.array.item()
 
     def item(self) -> "float | int | bool":
-        """The one number of a Tensor of size 1, as a Python number; ValueError for any other size."""
+        """The one number of a Tensor of size 1, as a Python number; ValueError for any other size.
+        """
         return self._only("item()")
 
     def numpy(self) -> np.ndarray:
@@ -190,11 +191,13 @@ class Tensor:
         return _engines(self.array, self.memory)
 
     def backward(self, gradient: Any = None, inputs: "Iterable[Tensor] | None" = None) -> None:
-        """Add the gradient of this Tensor to `.grad` of every leaf that requires one, or only of `inputs` where given.
+        """Add the gradient of this Tensor to `.grad` of every leaf that requires one, or only of
+        `inputs` where given.
 
-        gradient: the weight of each entry, of this Tensor's shape; may be left out for a single entry (then it is 1).
-        What leads to no wanted input is not computed. May be called again: gradients add up.
-        Raises ValueError for a wrong shape, for a Tensor that nothing was recorded for, TapeError for changed arrays.
+        gradient: the weight of each entry, of this Tensor's shape; may be left out for a single
+        entry (then it is 1). What leads to no wanted input is not computed. May be called again:
+        gradients add up. Raises ValueError for a wrong shape, for a Tensor that nothing was
+        recorded for, TapeError for changed arrays.
         """
         if not self.requires_grad:
             raise ValueError("backward() needs a Tensor computed from inputs with requires_grad=True (outside no_grad)")
@@ -205,13 +208,16 @@ class Tensor:
 
 def _engines(array: np.ndarray, memory: "Memory | None" = None) -> Tensor:
     """A Tensor of the engine's own array: new, or in memory that the engine knows."""
-    tensor = Tensor(array)
-    tensor.memory = Memory(public=False) if memory is None else memory
+    tensor = Tensor.__new__(Tensor)             # what the engine made needs no checks
+    tensor.array, tensor.memory = array, Memory(public=False) if memory is None else memory
+    tensor.grad, tensor.node, tensor._requires_grad = None, None, False
     return tensor
 
 
 class Node:
-    """One recorded operation: its inputs, a vjp for each (None where no gradient is wanted), and seals on the inputs' arrays."""
+    """One recorded operation: its inputs, a vjp for each (None where no gradient is wanted), and
+    seals on the inputs' arrays.
+    """
     __slots__ = ("name", "inputs", "vjps", "order", "seals", "settings")
 
     def __init__(self, name: str, inputs: tuple, vjps: tuple, settings: dict):
@@ -221,26 +227,19 @@ class Node:
 
     def check(self) -> None:
         """TapeError if an input's array is not what it was when the operation ran."""
-        for place, (tensor, seal) in enumerate(zip(self.inputs, self.seals)):
+        for place, (tensor, seal) in enumerate(zip(self.inputs, self.seals, strict=True)):
             if tensor.array is not seal.array or seal.broken():
                 how = "replaced" if tensor.array is not seal.array else "changed in place"
                 raise TapeError(f"input {place} of {self.name}, shape {tensor.shape}, was {how} after {self.name} ran and before the walk back, so "
                                 f"its gradient would be wrong: run the forward pass again after changing it")
 
 
-# The dtype rule, for all operations: where fractions are needed, by the operation (a quotient, a mean, a sigmoid) or because another input
-# has them, integers and booleans are computed in float32, 64-bit integers in float64. Where they are not (sums, products,
-# maxima, shapes), the dtype is NumPy's. Beside a Tensor, Python numbers take its dtype, or the floating one of integers.
-
-def floating(dtype: np.dtype) -> np.dtype:
-    """The dtype that fractions of `dtype` are computed in."""
-    return dtype if dtype.kind == "f" else np.dtype(np.float64 if dtype.itemsize == 8 else np.float32)
-
-
 def as_tensor(value: Any, like: "Tensor | None" = None) -> Tensor:
-    """`value` as a Tensor. Beside a floating `like`, numbers, lists and arrays of integers take its dtype, so that float32 stays float32.
+    """`value` as a Tensor. Beside a floating `like`, numbers, lists and arrays of integers take its
+    dtype, so that float32 stays float32.
 
-    Beside integers a whole Python number takes their dtype (ValueError if it does not fit), a fraction their floating one.
+    Beside integers a whole Python number takes their dtype (ValueError if it does not fit), a
+    fraction their floating one.
     """
     if isinstance(value, Tensor):
         return value
@@ -262,7 +261,9 @@ def as_tensor(value: Any, like: "Tensor | None" = None) -> Tensor:
 
 
 def as_floating(value: Any, like: "Tensor | None" = None) -> Tensor:
-    """as_tensor, and integers and booleans in the dtype that their fractions are computed in: float32, or float64 for 64-bit integers."""
+    """as_tensor, and integers and booleans in the dtype that their fractions are computed in:
+    float32, or float64 for 64-bit integers.
+    """
     if like is not None and isinstance(value, int):
         value = float(value)
     tensor = as_tensor(value, like)
@@ -272,10 +273,12 @@ def as_floating(value: Any, like: "Tensor | None" = None) -> Tensor:
 def primitive(function: "Callable | None" = None, *, fractions: bool = False) -> Callable:
     """Make an operation of a function (*inputs, **settings) -> (result array, one vjp per input).
 
-    Tensors are given by position, settings by name. Inputs arrive as Tensors (None stays None where that is an input's default), to be read through
-    `.array`; the result is a new array or a view of an input's. A vjp takes the gradient of the result, a Tensor, and returns
-    that of its input, computed with operations on Tensors; it may use the inputs, never the result (that would be a cycle).
-    fractions: the operation needs them, so integers and booleans arrive as floating Tensors (the dtype rule above).
+    Tensors are given by position, settings by name. Inputs arrive as Tensors (None stays None where
+    that is an input's default), to be read through `.array`; the result is a new array or a view of
+    an input's. A vjp takes the gradient of the result, a Tensor, and returns that of its input,
+    computed with operations on Tensors; it may use the inputs, never the result (that would be a
+    cycle). fractions: the operation needs them, so integers and booleans arrive as floating Tensors
+    (the dtype rule of dtypes.py).
     """
     if function is None:
         return functools.partial(primitive, fractions=fractions)
@@ -295,7 +298,10 @@ def primitive(function: "Callable | None" = None, *, fractions: bool = False) ->
 
     @functools.wraps(function)
     def operation(*values, **settings) -> Tensor:
-        inputs = as_inputs(values)
+        # The ordinary case is floating Tensors, to which nothing has to be done.
+        ready = all(i.array.dtype.kind == "f" if isinstance(i, Tensor) else i is None and place in optional
+                    for place, i in enumerate(values))
+        inputs = values if ready and len(values) <= most else as_inputs(values)
         observer = _switches.observer[-1]
         if observer is None:
             data, *vjps = function(*inputs, **settings)
@@ -305,9 +311,9 @@ def primitive(function: "Callable | None" = None, *, fractions: bool = False) ->
         root = owner(data)
         result = _engines(data, next((i.memory for i in inputs if i is not None and owner(i.array) is root), None))
         # Whole numbers have no slope: a result of integers or booleans is never on the tape.
-        if recording() and data.dtype.kind == "f" and any(i is not None and i.requires_grad for i in inputs):
-            kept = [(i, vjp if i.requires_grad else None) for i, vjp in zip(inputs, vjps) if i is not None]
-            result.requires_grad = True
+        if _switches.recording[-1] and data.dtype.kind == "f" and any(i is not None and i._requires_grad for i in inputs):
+            kept = [(i, vjp if i._requires_grad else None) for i, vjp in zip(inputs, vjps, strict=True) if i is not None]
+            result._requires_grad = True
             result.node = Node(name, tuple(i for i, _ in kept), tuple(vjp for _, vjp in kept), settings)
         return result
 
@@ -316,7 +322,9 @@ def primitive(function: "Callable | None" = None, *, fractions: bool = False) ->
 
 
 def _history(output, wanted):
-    """The Tensors on a path from `wanted` (None: every leaf that requires a gradient) to `output`, oldest first; and the wanted ones."""
+    """The Tensors on a path from `wanted` (None: every leaf that requires a gradient) to `output`,
+    oldest first; and the wanted ones.
+    """
     seen, stack = {output}, [output]
     while stack:
         node = stack.pop().node
@@ -333,8 +341,8 @@ def _history(output, wanted):
     return [tensor for tensor in ordered if tensor in on_path], wanted
 
 
-def _walk(output, gradient, wanted, create_graph) -> dict:
-    """Gradients of `output` with respect to the wanted Tensors that it depends on: newest first, each node once."""
+def _seed(output, gradient) -> Tensor:
+    """The gradient that a walk begins with, as a Tensor of the output's shape and dtype."""
     if gradient is None:
         if output.size != 1:
             raise ValueError(f"gradient must be given for an output with more than one entry; the output has shape {output.shape}")
@@ -344,8 +352,15 @@ def _walk(output, gradient, wanted, create_graph) -> dict:
         raise ValueError(f"gradient must have the output's shape {output.shape}; got {gradient.shape}")
     if gradient.dtype != output.dtype:
         gradient = gradient.astype(output.dtype)
+    return gradient
+
+
+def _walk(output, gradient, wanted, create_graph) -> dict:
+    """Gradients of `output` with respect to the wanted Tensors that it depends on: newest first,
+    each node once.
+    """
     path, wanted = _history(output, None if wanted is None else set(wanted))
-    on_path, pending, arrived = set(path), {output: gradient}, {}
+    on_path, pending, arrived = set(path), {output: _seed(output, gradient)}, {}
     observer = _switches.observer[-1]
     with enable_grad() if create_graph else no_grad():
         while path:
@@ -359,7 +374,7 @@ def _walk(output, gradient, wanted, create_graph) -> dict:
             if node is None:
                 continue
             node.check()
-            for parent, vjp in zip(node.inputs, node.vjps):
+            for parent, vjp in zip(node.inputs, node.vjps, strict=True):
                 if parent in on_path:
                     part = vjp(g) if observer is None else observer(node.name, "backward", functools.partial(vjp, g))
                     if part.shape != parent.shape or part.dtype != parent.dtype:
@@ -369,11 +384,13 @@ def _walk(output, gradient, wanted, create_graph) -> dict:
 
 
 def grad(output: Tensor, inputs: "Tensor | Iterable[Tensor]", gradient: Any = None, create_graph: bool = False, allow_unused: bool = False) -> tuple:
-    """The gradients of `output` with respect to each of `inputs` (Tensors that require one), as a tuple of Tensors.
+    """The gradients of `output` with respect to each of `inputs` (Tensors that require one), as a
+    tuple of Tensors.
 
-    gradient: the weight of each entry of `output`, of its shape; may be left out for a single entry.
-    create_graph: record the computation, so that the gradients can be differentiated again.
-    allow_unused: give None for an input that `output` does not depend on, instead of raising ValueError.
+    gradient: the weight of each entry of `output`, of its shape; may be left out for a single
+    entry. create_graph: record the computation, so that the gradients can be differentiated again.
+    allow_unused: give None for an input that `output` does not depend on, instead of raising
+    ValueError.
     """
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     for place, tensor in enumerate(inputs):

@@ -113,7 +113,7 @@ def test_traffic_counts_every_array_once_and_views_not_at_all():
 
 def small_trainer() -> Trainer:
     images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), np.uint8)
-    return Trainer(Config("pictures", (8, 8, 1), 40, 0, 100, batch_size=16), images)
+    return Trainer(Config(data="pictures", image_shape=(8, 8, 1), count=40, checksum=0, steps=100, batch_size=16), images)
 
 
 def test_rows_optimiser_and_rest_are_the_whole_step():
@@ -122,8 +122,8 @@ def test_rows_optimiser_and_rest_are_the_whole_step():
     with profiled(trainer, shown.append, steps=3, warm_up=1) as profile:
         for _ in range(6):
             trainer.step()
-    assert len(shown) == 1 and profile.steps == 3 and profile.optimiser.calls == 6 and profile.optimiser.seconds > 0
-    parts = sum(row.seconds for row in profile.rows.values()) + profile.optimiser.seconds
+    assert len(shown) == 1 and profile.steps == 3 and profile.optimizer.calls == 6 and profile.optimizer.seconds > 0
+    parts = sum(row.seconds for row in profile.rows.values()) + profile.optimizer.seconds
     assert 0 <= profile.rest == pytest.approx(profile.seconds - parts)
     assert all(row.seconds > 0 for row in profile.rows.values())
     # Three looks of D, with two layers each, in three steps.
@@ -184,7 +184,7 @@ def test_profiling_changes_no_bit_of_training():
 def test_an_error_in_a_profiled_step_leaves_the_trainer_as_it_was():
     trainer, shown = small_trainer(), []
     with pytest.raises(ZeroDivisionError), profiled(trainer, shown.append, steps=3, warm_up=0):
-        trainer.generator = lambda z, labels: 1 / 0
+        trainer.generator = lambda *inputs: 1 / 0
         trainer.step()
     assert "step" not in vars(trainer) and "step" not in vars(trainer.generator_optimizer)
 

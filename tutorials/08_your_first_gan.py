@@ -20,8 +20,8 @@ then over digits, and one learns to draw them.
 # `MINIDECONV_DATA` naming a folder of MNIST files, they are MNIST.
 
 # %%
+import inspect
 import os
-from collections import namedtuple
 
 import numpy as np
 
@@ -29,7 +29,7 @@ import minideconv as md
 import minideconv.functional as F
 from minideconv import data, gan, nn, optim
 from minideconv.draw.figure import PALETTE, keep, new_figure, style
-from minideconv.gan.pictures import grid
+from minideconv.train.pictures import grid
 
 SHORT = os.environ.get("MINIDECONV_SHORT") == "1"
 
@@ -170,32 +170,32 @@ keep(draw_best(), "08_best_discriminator.png")
 # real number. All that it learns comes through D.
 
 # %%
-Players = namedtuple("Players", "G D optimizer_g optimizer_d")
+def d_pays(turn):
+    """What D minimises: it should say "real" to the real ones and "fake" to the fakes."""
+    return cost_if_real(turn.judge(turn.real)) + cost_if_fake(turn.judge(turn.fake))
 
 
-def fool(D, fake):
-    """What G minimises: D should say "real"."""
-    return cost_if_real(D(fake))
+def fool(turn):
+    """What G minimises: D should say "real" to its fakes."""
+    return cost_if_real(turn.judge(turn.fake))
 
+
+game = gan.Loss(discriminator=d_pays, generator=fool)
+
+# %% [markdown]
+# A `turn` is one half of a round: what a player's cost may look at. `turn.judge` is D. The round itself is a function of the package,
+# the one that `minideconv train` plays too. Here is its text, without the docstring; `_total` adds up the parts of a cost that has
+# several, which ours do not.
 
 # %%
-def play_round(players, real, z, aim=fool):
-    """One round of the game; gives what D paid and what G paid.
-    real (N, ...) and z (N, latent) are arrays.
-    """
-    G, D, optimizer_g, optimizer_d = players
-    fake = G(z)
+round_text = inspect.getsource(gan.play_round).replace(f'    """{gan.play_round.__doc__}"""\n', "")
+print(round_text)
+assert round_text.index("fake.detach()") < round_text.index("discriminator_optimizer.step()") < round_text.index("generator_optimizer.zero_grad()")
 
-    optimizer_d.zero_grad()
-    loss_d = cost_if_real(D(real)) + cost_if_fake(D(fake.detach()))
-    loss_d.backward()
-    optimizer_d.step()
 
-    optimizer_g.zero_grad()
-    loss_g = aim(D, fake)
-    loss_g.backward(inputs=G.parameters())
-    optimizer_g.step()
-    return loss_d.item(), loss_g.item()
+def play(players, real, z, loss=game):
+    """One round on a batch; gives what D paid and what G paid. real (N, ...) and z (N, latent) are arrays."""
+    return tuple(gan.play_round(players, loss, real, z).values())
 
 
 # %% [markdown]
@@ -206,24 +206,23 @@ def play_round(players, real, z, aim=fool):
 
 # %%
 def new_players(G, D, rate, beta1):
-    return Players(G, D, optim.Adam(G.parameters(), rate, (beta1, 0.999)),
-                   optim.Adam(D.parameters(), rate, (beta1, 0.999)))
+    return gan.Players(G, D, optim.Adam(G.parameters(), rate, (beta1, 0.999)), optim.Adam(D.parameters(), rate, (beta1, 0.999)))
 
 
 # %%
 rng = np.random.default_rng(0)
 players = new_players(mlp(rng), mlp(rng), rate=1e-3, beta1=0.5)
-G, D = players.G, players.D
+G, D, optimizer_g, optimizer_d = players
 fake = G(rng.standard_normal((128, 1), np.float32))
 cost_if_fake(D(fake.detach())).backward()
 assert all(weight.grad is None for weight in G.parameters())
-players.optimizer_d.zero_grad()
-fool(D, fake).backward(inputs=G.parameters())
+optimizer_d.zero_grad()
+cost_if_real(D(fake)).backward(inputs=G.parameters())
 asked = [weight.grad for weight in G.parameters()]
 assert all(weight.grad is None for weight in D.parameters())
-players.optimizer_g.zero_grad()
-fool(D, fake).backward()
-assert all(np.array_equal(weight.grad, gradient) for weight, gradient in zip(G.parameters(), asked, strict=True))
+optimizer_g.zero_grad()
+cost_if_real(D(fake)).backward()
+assert all(np.array_equal(weight.grad, gradient) for weight, gradient in zip(G.parameters(), asked))
 
 # %% [markdown]
 # ## Claim 3: the fakes move onto the real numbers
@@ -245,9 +244,8 @@ costs, ways, moments = [], [], {}
 for step in range(401 if SHORT else 1601):
     if step % 25 == 0:
         ways.append(way_to_travel(G, np.random.default_rng(7)))
-        fakes = G(np.random.default_rng(8).standard_normal((4000, 1), np.float32)).data
-        moments[step] = fakes[:, 0], F.sigmoid(D(x)).data[:, 0]
-    costs.append(play_round(players, draw_real(128, rng), rng.standard_normal((128, 1), np.float32)))
+        moments[step] = G(np.random.default_rng(8).standard_normal((4000, 1), np.float32)).data[:, 0], F.sigmoid(D(x)).data[:, 0]
+    costs.append(play(players, draw_real(128, rng), rng.standard_normal((128, 1), np.float32)))
 print(f"way to travel: {ways[0]:.2f} at first, {np.mean(ways[-8:]):.2f} at the end")
 assert np.mean(ways[-8:]) < 0.5 * ways[0]
 
@@ -324,16 +322,16 @@ keep(draw_costs(), "08_toy_losses.png")
 # and trained this way.)
 
 # %%
-def fool_as_in_the_game(D, fake):
+def fool_as_in_the_game(turn):
     """Minimise log(1 - D(G(z))), the minimax game itself."""
-    return -cost_if_fake(D(fake))
+    return -cost_if_fake(turn.judge(turn.fake))
 
 
 s = md.Tensor(np.linspace(-8, 8, 161), requires_grad=True)
+just_logits = gan.Turn(generator=None, discriminator=lambda logits: logits, real=None, fake=s)        # a "D" that hands on what it is given
 slopes = {}
 for aim in (fool, fool_as_in_the_game):
-    # A "discriminator" that hands on its logits; the sum, not the mean.
-    total = aim(lambda logits: logits, s) * s.size
+    total = aim(just_logits) * s.size                           # the sum, not the mean
     slopes[aim] = md.grad(total, s)[0].data
 assert np.allclose(slopes[fool], -1 / (1 + np.exp(s.data)))
 assert np.allclose(slopes[fool], np.exp(-s.data) * slopes[fool_as_in_the_game])
@@ -349,13 +347,13 @@ def race(aim, rounds, make_optimizer):
     G, D = mlp(rng), mlp(rng)
     G.layers[-1].bias.data -= 6
     waiting, adam_d = optim.SGD(G.parameters(), 0), optim.Adam(D.parameters(), 1e-3, (0.5, 0.999))
-    for _ in range(200):
-        play_round(Players(G, D, waiting, adam_d), draw_real(128, rng), rng.standard_normal((128, 1), np.float32), aim)
-    players, means = Players(G, D, make_optimizer(G.parameters()), adam_d), []
-    for _ in range(rounds):
+    for step in range(200):
+        play(gan.Players(G, D, waiting, adam_d), draw_real(128, rng), rng.standard_normal((128, 1), np.float32), gan.Loss(d_pays, aim))
+    players, means = gan.Players(G, D, make_optimizer(G.parameters()), adam_d), []
+    for step in range(rounds):
         z = rng.standard_normal((128, 1), np.float32)
         means.append(float(G(z).data.mean()))
-        play_round(players, draw_real(128, rng), z, aim)
+        play(players, draw_real(128, rng), z, gan.Loss(d_pays, aim))
     return means
 
 
@@ -444,10 +442,10 @@ def new_trainer(width, **settings):
 
 
 # %% [markdown]
-# ## Claim 5: the package's trainer plays the round that we wrote by hand, to the last bit
+# ## Claim 5: the package's trainer is this round and nothing else, to the last bit
 #
-# We copy a trainer's first weights, its random generator and the order of its images, and play
-# three rounds on each side.
+# We copy a trainer's first weights, its random generator and the order of its images, and play three rounds on each side: ours with
+# the costs written above, on networks written above.
 
 # %%
 def copy_weights(trainer, width):
@@ -467,8 +465,8 @@ rng.bit_generator.state = trainer.rng.bit_generator.state
 # %%
 for step in range(3):
     real = as_real(images[order[BATCH * step:BATCH * (step + 1)]])
-    by_hand = play_round(players, real, rng.standard_normal((BATCH, 100), np.float32))
-    assert by_hand == trainer.step()
+    by_hand = play(players, real, rng.standard_normal((BATCH, 100), np.float32))
+    assert by_hand == tuple(trainer.step().values())
 
 for own, theirs in ((G, trainer.generator), (D, trainer.discriminator)):
     for mine, other in zip(own.state_dict().values(), theirs.state_dict().values(), strict=True):
@@ -539,11 +537,11 @@ assert floor < 0.1 * untrained
 # same.
 
 # %%
-def fool_in_inference_mode(D, fake):
+def fool_in_inference_mode(turn):
     """The trap: G is judged by another function than the one D learns."""
-    D.eval()
-    loss = cost_if_real(D(fake))
-    D.train()
+    turn.discriminator.eval()
+    loss = fool(turn)
+    turn.discriminator.train()
     return loss
 
 
@@ -552,9 +550,9 @@ def train_small(seed, rate, beta1, aim=fool, rounds=12 if SHORT else 300):
     rng = np.random.default_rng(seed)
     G, D = copy_weights(new_trainer(width=16, seed=seed), width=16)
     players = new_players(G, D, rate, beta1)
-    for _ in range(rounds):
-        losses = play_round(players, as_real(images[rng.integers(0, len(images), BATCH)]),
-                            rng.standard_normal((BATCH, 100), np.float32), aim)
+    for step in range(rounds):
+        batch = as_real(images[rng.integers(0, len(images), BATCH)])
+        losses = play(players, batch, rng.standard_normal((BATCH, 100), np.float32), gan.Loss(d_pays, aim))
     return G, D, losses
 
 
@@ -576,7 +574,7 @@ for name, settings in SETTINGS.items():
 # verdicts.
 fakes = G(probe[:BATCH])
 as_trained = cost_if_real(D(fakes)).item()
-as_judge = fool_in_inference_mode(D, fakes).item()
+as_judge = fool_in_inference_mode(gan.Turn(G, D, real=None, fake=fakes)).item()
 print(f"G believes it pays {as_judge:.2f}; the D that is being trained makes it {as_trained:.2f}")
 assert as_trained > 2 * as_judge
 if not SHORT:
@@ -621,7 +619,7 @@ SHOWN = [1, 12, 24] if SHORT else [1, 50, 200, 1600]
 trainer = new_trainer(width=8 if SHORT else 32, learning_rate=5e-4)
 losses, digit_distances, grids = [], {}, {}
 for step in range(1, STEPS + 1):
-    losses.append(trainer.step())
+    losses.append(tuple(trainer.step().values()))
     if step in SHOWN or step % 100 == 0:
         fakes = draw(trainer.generator, probe)
         digit_distances[step] = cloud_distance(as_rows(fakes), training)

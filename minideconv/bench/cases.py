@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import functional as F
 from .. import nn, optim
-from ..gan import LOSSES, Discriminator, Generator
+from ..gan import LOSSES, Discriminator, Generator, Players, play_round
 from ..shapes import conv_size, transposed_size
 from ..tensor import Tensor
 
@@ -142,20 +142,7 @@ def pair_networks(rng):
 
 
 def adversarial_step(generator, discriminator, noise, real):
-    """The step that gan/trainer.py plays, without reading pictures: D on real and on detached fake, then G through the updated D."""
-    loss = LOSSES["ns"]
-    adam_g, adam_d = (optim.Adam(network.parameters(), 2e-4, (0.5, 0.999)) for network in (generator, discriminator))
-
-    def run():
-        fake = generator(noise())
-        adam_d.zero_grad()
-        loss_d = loss.discriminator(discriminator(real), discriminator(fake.detach()))
-        loss_d.backward()
-        adam_d.step()
-        loss_d = loss_d.item()
-        adam_g.zero_grad()
-        loss_g = loss.generator(discriminator(fake))
-        loss_g.backward(inputs=generator.parameters())
-        adam_g.step()
-        return loss_d, loss_g.item()
-    return run
+    """A function that plays one round of the trainer's game on the batch `real` and on fresh noise(), without reading pictures."""
+    optimizers = [optim.Adam(network.parameters(), 2e-4, (0.5, 0.999)) for network in (generator, discriminator)]
+    players = Players(generator, discriminator, *optimizers)
+    return lambda: play_round(players, LOSSES["ns"], real, noise())

@@ -11,7 +11,7 @@ from ..tensor import Tensor, primitive
 
 @primitive
 def _shift(x, *, offsets):
-    return _moved(x.data, offsets), lambda g: _shift(g, offsets=-offsets)
+    return _moved(x.array, offsets), lambda g: _shift(g, offsets=-offsets)
 
 
 def shift(images, offsets):

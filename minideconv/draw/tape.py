@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import functional as F
-from ..gan.models import Discriminator, Generator
+from ..models.dcgan import Discriminator, Generator
 from ..tensor import Tensor, grad
 from . import layering
 from .boxes import describe, history, named, reached_from, shape_of

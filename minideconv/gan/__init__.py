@@ -1,6 +1,14 @@
-"""Generative adversarial networks on this project's primitives: two networks, their losses, the alternating loop, and the run it leaves on disk."""
-from .losses import LOSSES
-from .models import Discriminator, Generator
-from .trainer import Config, DivergedError, Trainer
+"""Generative adversarial networks on this project's primitives: the players, their losses, one
+round of the game, and runs of many.
+"""
+from ..models.dcgan import Discriminator, Generator
+from ..train.config import PRESETS, Config
+from ..train.state import DivergedError
+from .losses import LOSSES, Loss
+from .round import Players, Turn, play_round
+from .runs import new_run, resume_run
+from .sample import generate, load_generator
+from .trainer import Trainer
 
-__all__ = ["Config", "Discriminator", "DivergedError", "Generator", "LOSSES", "Trainer"]
+__all__ = ["Config", "Discriminator", "DivergedError", "Generator", "LOSSES", "Loss", "PRESETS", "Players", "Trainer",
+           "Turn", "generate", "load_generator", "new_run", "play_round", "resume_run"]

@@ -1,79 +1,57 @@
-"""The alternating game: a discriminator step, a generator step, and all the state that a run needs to go on as if never interrupted."""
+"""The alternating game, round after round, and all the state that a run needs to go on as if never
+interrupted.
+"""
 import json
-from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from .. import optim
+from ..models.dcgan import Discriminator, Generator
 from ..tensor import Tensor, no_grad
+from ..train.config import Config
+from ..train.pictures import class_grid
+from ..train.state import collect, random_generators, random_state, restore, restore_random
 from .losses import LOSSES
-from .models import Discriminator, Generator
+from .round import Players, play_round
 
-GRID = 64               # samples in a grid, drawn from latents that never change
-
-
-class DivergedError(ValueError):
-    """A loss or a weight is no longer a finite number: training cannot go on from here."""
-
-
-@dataclass
-class Config:
-    """What decides a run, to the last bit. image_shape (H, W, C); classes 0 means unconditional; rates and betas are DCGAN's."""
-    data: str
-    image_shape: tuple
-    count: int                  # training images
-    checksum: int               # of their bytes
-    steps: int                  # in all
-    loss: str = "ns"
-    classes: int = 0
-    batch_size: int = 128
-    seed: int = 0
-    latent: int = 100
-    width: int = 64             # channels of the layer nearest to the image
-    learning_rate: float = 2e-4
-    beta1: float = 0.5
-    beta2: float = 0.999
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=1)
-
-    @classmethod
-    def from_json(cls, text: str) -> "Config":
-        """ValueError where the text is not the configuration of a run."""
-        try:
-            fields = json.loads(text)
-            return cls(**{**fields, "image_shape": tuple(fields["image_shape"])})
-        except (TypeError, KeyError, ValueError) as error:
-            raise ValueError(f"not a configuration of a run: {error}") from error
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return self.count // self.batch_size        # what is left of an epoch is too small for a batch
+GRID = 64               # samples in a grid, about, drawn from latents that never change
 
 
 class Trainer:
-    """Both networks, both optimisers, the order of the images and one random generator; `step()` plays one round.
+    """Both networks, both optimizers, the order of the images and one random generator; `step()`
+    plays one round.
 
-    images: uint8 (count, H, W, C); labels: (count,) where config.classes > 0. Raises ValueError for settings that do not fit the data.
+    images: uint8 (N, H, W, C). labels: whole numbers (N,) or None. What a Run needs (train/run.py)
+    is here. Raises ValueError where the configuration does not fit them.
     """
 
     def __init__(self, config: Config, images, labels=None):
         if config.loss not in LOSSES:
             raise ValueError(f"loss must be one of {', '.join(LOSSES)}; got {config.loss!r}")
         if not 2 <= config.batch_size <= len(images):
-            raise ValueError(f"batch_size must be at least 2 and at most the {len(images)} training images; got {config.batch_size}")
-        if config.classes and (labels is None or not 0 <= labels.min() <= labels.max() < config.classes):
-            raise ValueError(f"a conditional run needs a label in [0, {config.classes}) for every image")
-        self.config, self.images, self.labels, self.loss = config, images, labels, LOSSES[config.loss]
+            raise ValueError(f"batch_size must lie between 2 and the number of images, {len(images)}; "
+                             f"got {config.batch_size}")
+        if config.classes and (labels is None or len(labels) != len(images)):
+            raise ValueError(f"a conditional run needs one label for each of the {len(images)} images; "
+                             f"got {None if labels is None else len(labels)}")
+        self.config, self.images, self.labels = config, images, labels
+        self.loss = LOSSES[config.loss]
         self.rng = np.random.default_rng(config.seed)
-        self.generator = Generator(config.image_shape, config.latent, config.width, config.classes, rng=self.rng)
-        self.discriminator = Discriminator(config.image_shape, config.width, config.classes, rng=self.rng)
+        shape, classes = config.image_shape, config.classes
+        self.generator = Generator(shape, config.latent, config.width, classes, rng=self.rng)
+        self.discriminator = Discriminator(shape, config.width, classes, rng=self.rng)
         betas = config.beta1, config.beta2
         self.generator_optimizer = optim.Adam(self.generator.parameters(), config.learning_rate, betas)
         self.discriminator_optimizer = optim.Adam(self.discriminator.parameters(), config.learning_rate, betas)
-        fixed = np.random.default_rng([config.seed, 1])
-        self.fixed_latents = fixed.standard_normal((GRID, config.latent), np.float32)
-        self.fixed_labels = np.arange(GRID) % 8 % config.classes if config.classes else None        # a column a class
+        self.fixed_labels, self.columns, count = None, None, GRID
+        if classes:
+            drawn = np.unique(labels)                   # a class without images has taught the generator nothing
+            self.fixed_labels, self.columns = class_grid(drawn, GRID)
+            count = len(self.fixed_labels)
+        self.fixed_latents = np.random.default_rng([config.seed, 1]).standard_normal((count, config.latent), np.float32)
+        balance = self.loss.balance
+        self.chart = {"title": "Losses of a GAN do not fall to zero: they measure a balance, not quality",
+                      "levels": {} if balance is None else {f"discriminator cannot tell: {balance:.3f}": balance}}
         self.steps_done = 0
         self.order = self._new_order()
 
@@ -87,64 +65,56 @@ class Trainer:
         if place == 0 and self.steps_done:
             self.order = self._new_order()
         chosen = self.order[place * self.config.batch_size:(place + 1) * self.config.batch_size]
-        return self.images[chosen].astype(np.float32) / np.float32(255), None if self.labels is None else self.labels[chosen]
+        images = self.images[chosen].astype(np.float32) / np.float32(255)
+        return images, None if self.labels is None else self.labels[chosen]
 
-    def step(self) -> tuple[float, float]:
-        """One round: D learns from real and fake, then G through the updated D. Gives both losses; DivergedError where one is not finite.
-
-        The fake images are made once: D sees them detached (its loss must not move G), G's loss goes through them.
+    def step(self) -> dict:
+        """One round on the next batch: the losses by name (see play_round). DivergedError where
+        one is not finite.
         """
         real, labels = self._next_batch()
-        classes = labels if self.config.classes else None
-        z = Tensor(self.rng.standard_normal((len(real), self.config.latent), np.float32))
-        fake = self.generator(z, classes)
-
-        self.discriminator_optimizer.zero_grad()
-        loss_d = self.loss.discriminator(self.discriminator(Tensor(real), classes), self.discriminator(fake.detach(), classes))
-        self._refuse_nonfinite("discriminator", loss_d)
-        loss_d.backward()
-        self.discriminator_optimizer.step()
-        loss_d = loss_d.item()                                  # lets go of the tape, and of all that was kept for the walk back
-
-        self.generator_optimizer.zero_grad()
-        loss_g = self.loss.generator(self.discriminator(fake, classes))
-        self._refuse_nonfinite("generator", loss_g)
-        loss_g.backward(inputs=self.generator.parameters())     # D's own gradients are not asked for, so they are never computed
-        self.generator_optimizer.step()
-
+        latents = self.rng.standard_normal((len(real), self.config.latent), np.float32)
+        players = Players(self.generator, self.discriminator, self.generator_optimizer, self.discriminator_optimizer)
+        told = labels if self.config.classes else None
+        losses = play_round(players, self.loss, real, latents, told, rng=self.rng, step=self.steps_done)
         self.steps_done += 1
-        return loss_d, loss_g.item()
-
-    def _refuse_nonfinite(self, name, loss):
-        if not np.isfinite(loss.data):
-            raise DivergedError(f"the {name}'s loss became {loss.item()} in step {self.steps_done + 1}")
+        return losses
 
     def samples(self) -> np.ndarray:
-        """Images (64, H, W, C) from the fixed latents, in evaluation mode."""
+        """Images (about 64, H, W, C) from the fixed latents, in evaluation mode. Looking changes
+        nothing, no random generator either.
+        """
+        generators = random_generators(self._parts())
+        before = random_state(generators)
         self.generator.eval()
         with no_grad():
-            images = self.generator(Tensor(self.fixed_latents), self.fixed_labels).data
+            told = [] if self.fixed_labels is None else [self.fixed_labels]
+            images = self.generator(Tensor(self.fixed_latents), *told)
         self.generator.train()
-        return images
+        restore_random(generators, before)
+        return images.numpy()
+
+    def save_networks(self, folder) -> None:
+        """generator.npz: what `load_generator` needs."""
+        self.generator.save(f"{folder}/generator.npz")
 
     def _parts(self):
-        return {"generator": self.generator, "discriminator": self.discriminator, "generator_optimizer": self.generator_optimizer,
-                "discriminator_optimizer": self.discriminator_optimizer}
+        return {"generator": self.generator, "discriminator": self.discriminator,
+                "generator_optimizer": self.generator_optimizer,
+                "discriminator_optimizer": self.discriminator_optimizer, "rng": self.rng}
 
     def state_dict(self) -> dict:
-        """Everything that the next step depends on but the images, as arrays by name. DivergedError where a weight is not finite."""
-        state = {f"{part}/{name}": value for part, holder in self._parts().items() for name, value in holder.state_dict().items()}
-        for name, value in state.items():
-            if not np.isfinite(value).all():
-                raise DivergedError(f"{name} is no longer finite after step {self.steps_done}")
-        return {**state, "order": self.order, "steps_done": self.steps_done, "rng": json.dumps(self.rng.bit_generator.state), "config": self.config.to_json()}
+        """Everything that the next step depends on but the images, as arrays by name.
+        DivergedError where a weight is not finite.
+        """
+        return {**collect(self._parts()), "order": self.order, "steps_done": self.steps_done}
 
     def load_state_dict(self, state: dict) -> None:
         """Go on from a state_dict of the same networks; errors as those of Module.load_state_dict."""
-        for part, holder in self._parts().items():
-            holder.load_state_dict({name.split("/", 1)[1]: value for name, value in state.items() if name.startswith(part + "/")})
         order = np.array(state["order"])
         if sorted(order.tolist()) != list(range(len(self.images))):
             raise ValueError(f"the checkpoint orders {len(order)} images, but there are {len(self.images)}")
+        if "random" not in state and "rng" in state:        # as version 0.1.0 wrote it
+            state = {**state, "random": json.dumps({"rng": json.loads(str(state["rng"]))})}
+        restore(self._parts(), state)
         self.order, self.steps_done = order, int(state["steps_done"])
-        self.rng.bit_generator.state = json.loads(str(state["rng"]))

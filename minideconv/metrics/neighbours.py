@@ -9,7 +9,7 @@ a wrong class, score worse. Calibration: all 60,000 real training images score 3
 
 import numpy as np
 
-from .. import parallel
+from .. import kernels
 from . import check_labels, quiet, spans, unit_images
 
 BLOCK_BYTES = 1 << 25       # what a block of distances may take
@@ -37,7 +37,7 @@ def nearest(images, among, progress=quiet) -> tuple[np.ndarray, np.ndarray]:
     indices = np.empty(len(points), np.int64)
     for part in progress(blocks(len(points), len(others)), desc="nearest neighbours"):
         # |p - o|^2 is least where |o|^2 / 2 - p . o is: |p|^2 is the same for all o.
-        scores = halves - parallel.matmul(points[part], others.T)                   # (m, N)
+        scores = halves - kernels.active().matmul(points[part], others.T)                   # (m, N)
         indices[part] = scores.argmin(axis=1)
     distances = np.empty(len(points), np.float32)
     for part in spans(len(points), 1000):
@@ -53,7 +53,7 @@ def squared_distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:
     """
     middle = others.mean(axis=0)
     points, others = points - middle, others - middle
-    out = parallel.matmul(points, others.T)                                         # (M, N)
+    out = kernels.active().matmul(points, others.T)                                         # (M, N)
     out *= -2
     out += (points * points).sum(axis=1)[:, np.newaxis]
     out += (others * others).sum(axis=1)

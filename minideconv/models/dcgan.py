@@ -1,9 +1,9 @@
-"""The two networks: a generator that is a stack of transposed convolutions, and a discriminator that is its mirror image.
+"""The two networks: a generator that is a stack of transposed convolutions, and a discriminator
+that is its mirror image.
 
-The recipe is DCGAN's (Radford et al. 2015): strided convolutions instead of pooling, batch norm except at both ends, leaky ReLU 0.2, weights
-from N(0, 0.02). 4x4 kernels with stride 2 overlap evenly (4 is a multiple of 2), so no
-checkerboard is built into all networks alike.
-For 28x28x1 images these are exactly
+The recipe is DCGAN's (Radford et al. 2015): strided convolutions instead of pooling, batch norm
+except at both ends, leaky ReLU 0.2, weights from N(0, 0.02). 4x4 kernels with stride 2 overlap
+evenly (4 is a multiple of 2), so no checkerboard is built in. For 28x28x1 images these are exactly
 
     generator      z (100,) -> Linear 7x7x128, BN, LReLU -> tconv 4x4 s2 -> 64, BN, LReLU -> tconv 4x4 s2 -> 1, sigmoid
     discriminator  conv 4x4 s2 -> 64, LReLU -> conv 4x4 s2 -> 128, BN, LReLU -> Linear 1 (a logit)
@@ -18,12 +18,14 @@ WIDEST = 512            # channels beyond which further halvings keep their widt
 
 
 def stages(height: int, width: int) -> int:
-    """How often both sides are halved, at least down to 7 pixels or until one is odd: the number of strided layers.
+    """How often both sides are halved, at least down to 7 pixels or until one is odd: the number
+    of strided layers.
 
     ValueError unless both sides are multiples of 4 and at least 8.
     """
     if height % 4 or width % 4 or min(height, width) < 8:
-        raise ValueError(f"images must have a height and a width that are multiples of 4 and at least 8 for these networks; got {height}x{width}")
+        raise ValueError("images must have a height and a width that are multiples of 4 and at least 8 for these "
+                         f"networks; got {height}x{width}")
     count = 2
     while (height >> count) % 2 == (width >> count) % 2 == 0 and min(height, width) >> count >= 8:
         count += 1
@@ -36,7 +38,9 @@ def _widths(count: int, width: int) -> list[int]:
 
 
 def _small_weights(module, rng) -> None:
-    """DCGAN's start: every kernel and matrix from N(0, 0.02), biases zero, batch norm the identity."""
+    """DCGAN's start: every kernel and matrix from N(0, 0.02), biases zero, batch norm the
+    identity.
+    """
     for part in module.modules():
         if isinstance(part, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
             part.weight.data = nn.init.normal(part.weight.shape, 0.02, rng=rng)
@@ -45,12 +49,26 @@ def _small_weights(module, rng) -> None:
 
 
 def one_hot(labels, classes: int) -> np.ndarray:
-    """Labels (N,) as float32 rows (N, classes) with a single 1."""
-    return np.eye(classes, dtype=np.float32)[labels]
+    """Labels (N,), whole numbers below `classes`, as float32 rows (N, classes) with a single 1.
+    ValueError for others.
+    """
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise ValueError(f"labels must be whole numbers (N,), one for each image; got {labels.dtype} {labels.shape}")
+    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+        raise ValueError(f"labels must lie in 0 to {classes - 1}; got {labels.min()} to {labels.max()}")
+    rows = np.zeros((len(labels), classes), np.float32)
+    rows[np.arange(len(labels)), labels] = 1
+    return rows
 
 
 class Generator(nn.Module):
-    """Latents z (N, latent) -> images (N, H, W, C) in [0, 1]. With classes > 0 it also takes labels (N,), joined to z as one-hot."""
+    """Latents z (N, latent) -> images (N, H, W, C) in [0, 1]. With classes > 0 it also takes
+    labels (N,), joined to z as one-hot.
+
+    image_shape: (H, W, C). width: channels of the layer nearest to the image. ValueError for sizes
+    that `stages` refuses.
+    """
 
     def __init__(self, image_shape, latent=100, width=64, classes=0, *, rng=None):
         height, breadth, channels = image_shape
@@ -58,22 +76,30 @@ class Generator(nn.Module):
         widths = _widths(count, width)
         base = height >> count, breadth >> count, widths[-1]
         self.latent, self.classes = latent, classes
-        layers = [nn.Linear(latent + classes, int(np.prod(base)), bias=False, rng=rng), nn.Reshape(*base), nn.BatchNorm2d(base[2]), nn.LeakyReLU(0.2)]
-        for wide, narrow in zip(widths[:0:-1], widths[-2::-1]):
-            layers += [nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False, rng=rng), nn.BatchNorm2d(narrow), nn.LeakyReLU(0.2)]
+        layers = [nn.Linear(latent + classes, int(np.prod(base)), bias=False, rng=rng), nn.Reshape(*base),
+                  nn.BatchNorm2d(base[2]), nn.LeakyReLU(0.2)]
+        for wide, narrow in zip(widths[:0:-1], widths[-2::-1], strict=True):
+            layers += [nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False, rng=rng),
+                       nn.BatchNorm2d(narrow), nn.LeakyReLU(0.2)]
         layers += [nn.ConvTranspose2d(widths[0], channels, 4, 2, 1, rng=rng), nn.Sigmoid()]
         self.layers = nn.Sequential(*layers)
         _small_weights(self, rng)
 
     def forward(self, z, labels=None):
-        return self.layers(z if not self.classes else concatenate([as_tensor(z), one_hot(labels, self.classes)], axis=1))
+        if self.classes:
+            z = concatenate([as_tensor(z), one_hot(labels, self.classes)], axis=1)
+        return self.layers(z)
 
     def __call__(self, z, labels=None):
         return self.forward(z, labels)
 
 
 class Discriminator(nn.Module):
-    """Images (N, H, W, C) in [0, 1] -> logits (N, 1), positive for "real". With classes > 0 labels (N,) join as constant channels."""
+    """Images (N, H, W, C) in [0, 1] -> logits (N, 1), positive for "real". With classes > 0 labels
+    (N,) join as constant channels.
+
+    image_shape, width and errors: as the Generator's.
+    """
 
     def __init__(self, image_shape, width=64, classes=0, *, rng=None):
         height, breadth, channels = image_shape
@@ -81,7 +107,7 @@ class Discriminator(nn.Module):
         widths = _widths(count, width)
         self.classes = classes
         layers = [nn.Conv2d(channels + classes, widths[0], 4, 2, 1, rng=rng), nn.LeakyReLU(0.2)]
-        for narrow, wide in zip(widths, widths[1:]):
+        for narrow, wide in zip(widths[:-1], widths[1:], strict=True):
             layers += [nn.Conv2d(narrow, wide, 4, 2, 1, bias=False, rng=rng), nn.BatchNorm2d(wide), nn.LeakyReLU(0.2)]
         layers += [nn.Flatten(), nn.Linear((height >> count) * (breadth >> count) * widths[-1], 1, rng=rng)]
         self.layers = nn.Sequential(*layers)

@@ -1,0 +1,81 @@
+"""New images from a trained generator."""
+from pathlib import Path
+
+import numpy as np
+
+from .. import storage
+from ..models.dcgan import Generator
+from ..parallel import spans
+from ..tensor import Tensor, no_grad
+from ..train import pictures
+from ..train.run import read_config
+
+BATCH = 256             # images that are made at a time
+
+
+def load_generator(folder) -> Generator:
+    """The generator of the run in `folder`, as of its last checkpoint, in evaluation mode.
+    ValueError where there is none.
+    """
+    config = read_config(folder)
+    path = Path(folder) / "generator.npz"
+    if not path.exists():
+        raise ValueError(f"{folder} has no generator.npz yet: train until its first checkpoint")
+    rng = np.random.default_rng(config.seed)
+    generator = Generator(config.image_shape, config.latent, config.width, config.classes, rng=rng)
+    try:
+        generator.load(path)
+    except KeyError as error:
+        raise ValueError(f"{path} is not this run's generator: {error.args[0]}") from error
+    return generator.eval()
+
+
+def generate(generator: Generator, count: int = 64, seed: int = 0, label: int | None = None) -> tuple:
+    """(images, labels): images float32 (count, H, W, C) in [0, 1]; labels (count,), or None where
+    the generator is told none.
+
+    seed: of the latents; the same one gives the same images. label: the number of the class to
+    draw; None: all classes in turn. Raises ValueError for a label that the generator does not
+    know. The generator is used in the mode it is in (see Module.eval).
+    """
+    if label is not None and not 0 <= label < generator.classes:
+        known = f"0 to {generator.classes - 1}" if generator.classes else "none: it was trained without labels"
+        raise ValueError(f"label must be a class that the generator knows ({known}); got {label}")
+    latents = np.random.default_rng(seed).standard_normal((count, generator.latent), np.float32)
+    labels = None
+    if generator.classes:
+        labels = np.full(count, label) if label is not None else np.arange(count) % generator.classes
+    with no_grad():
+        parts = [generator(Tensor(latents[part]), *([] if labels is None else [labels[part]])).numpy()
+                 for part in spans(count, BATCH)]
+    return np.concatenate(parts), labels
+
+
+def class_number(config, name: str) -> int:
+    """The number of the class that is called `name` in the run's data. ValueError, naming the
+    classes, where none is.
+    """
+    if not config.classes:
+        raise ValueError("label needs a run trained with --conditional: this one's generator was told none")
+    names = [str(number) for number in range(config.classes)] if config.names is None else config.names
+    if name not in names:
+        shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+        raise ValueError(f"label must be one of the run's {len(names)} classes ({shown}); got {name!r}")
+    return names.index(name)
+
+
+def save_images(path, images, labels=None) -> None:
+    """Images as FILE.png (a grid; classes that come in turn have columns of their own) or FILE.npz
+    (images, labels).
+
+    ValueError for another ending.
+    """
+    path = Path(path)
+    if path.suffix == ".png":
+        classes = [] if labels is None else np.unique(labels)
+        columns = pictures.class_grid(classes)[1] if 1 < len(classes) <= 16 else None
+        pictures.save_grid(path, images, columns)
+    elif path.suffix == ".npz":
+        storage.save_arrays(path, {"images": images} if labels is None else {"images": images, "labels": labels})
+    else:
+        raise ValueError(f"images are written as .png or .npz; got {path}")

@@ -1,0 +1,1 @@
+"""The networks that this project trains, one family a file."""
