@@ -50,10 +50,11 @@ def _scalar(fn, tensors, cotangents) -> float:
 
 def slopes(fn, tensors, cotangents, tensor, eps):
     """Central differences of <fn(tensors), cotangents> for every entry of `tensor`, and a mask of
-    the entries that sit on a kink.
+    the entries that sit on a kink, or nearer to one than eps.
 
-    On a kink the slopes to both sides differ however small the step; on a curve their gap shrinks
-    with it.
+    On a curve the gap between the slopes to both sides shrinks as the step does: to an eighth with
+    an eighth of it. On a kink it stays, and with a kink beside the entry it jumps to nothing once
+    the step is too short to reach it.
     """
     middle = _scalar(fn, tensors, cotangents)
     central, kinks = np.zeros(tensor.shape), np.zeros(tensor.shape, bool)
@@ -70,9 +71,10 @@ def slopes(fn, tensors, cotangents, tensor, eps):
         right, left = sides(index, eps)
         central[index] = (right + left) / 2
         gap = abs(right - left)
-        if gap > 1e-3 * max(1, abs(right), abs(left)) + 1e-14 * abs(middle) / eps:      # more than rounding can make
-            right, left = sides(index, eps / 8)
-            kinks[index] = abs(right - left) > gap / 2
+        if gap > 1e-4 * max(1, abs(right), abs(left)) + 1e-13 * abs(middle) / eps:      # more than rounding can make
+            for part in (3, 8):             # one of them would be fooled by a kink at one distance
+                right, left = sides(index, eps / part)
+                kinks[index] |= not gap / (2 * part) < abs(right - left) < 2 * gap / part
     return central, kinks
 
 
@@ -99,7 +101,7 @@ def gradcheck(fn, *inputs, eps=1e-6, rtol=1e-5, atol=1e-7, rng=None):
         tape = np.zeros(tensor.shape) if tape is None else tape.data
         slope, kinks = slopes(fn, tensors, cotangents, tensor, eps)
         wrong = ~(np.abs(tape - slope) <= atol * max(1, abs(middle)) + rtol * np.maximum(np.abs(tape), np.abs(slope)))
-        for mask, what in ((kinks, "sits on a kink, where there is no gradient: move the input away from it"), (wrong, "is wrong")):
+        for mask, what in ((kinks, "sits on a kink or beside one, where differences show no gradient: move the input away from it"), (wrong, "is wrong")):
             if mask.any():
                 worst = np.unravel_index(np.argmax(np.where(mask, np.nan_to_num(np.abs(tape - slope), nan=np.inf), -1)), mask.shape)
                 entry = tuple(int(i) for i in worst)

@@ -14,7 +14,7 @@ from .. import nn
 from ..tensor import PRIMITIVES, Tensor
 
 WRITTEN_OUT = {             # rules that say little in the source's words
-    "batch_norm_rows": ("scale * (g' - mean(g') - xhat * mean(g' * xhat))", "sum(g' * xhat)", "sum(g')"),
+    "batch_norm_training": ("scale * (g' - mean(g') - xhat * mean(g' * xhat))", "sum(g' * xhat)", "sum(g')"),
     "_concatenate": ("g[the input's part]",),
     "sum": ("g, repeated to x's shape",),
     "power": ("g * p * x**(p - 1)", "g * x**p * log(x)"),
