@@ -52,7 +52,7 @@ def conv_kernel(x, y, *, window):
 def not_images(name, x, layout="(N, H, W, C)"):
     """The error for an array that has not four axes, or nothing along one of the last three."""
     if x.ndim != 4:
-        return ValueError(f"{name} must be {layout}: 4 axes; got shape {x.shape}")
+        return ValueError(f"{name} must be images {layout}: 4 axes; got shape {x.shape}")
     return ValueError(f"{name} must be {layout} with at least one entry along every axis but N; got shape {x.shape}")
 
 

@@ -15,7 +15,7 @@ import pytest
 
 import minideconv as md
 import minideconv.functional as F
-from minideconv import bench, cli, parallel
+from minideconv import bench, cli, machine, parallel
 from minideconv.bench import cases, measure, torch_side
 from minideconv.gan import Config, Trainer
 from minideconv.profile import Profile, arithmetic, profiled, traffic
@@ -332,7 +332,7 @@ def test_table_and_chart_hold_every_row(tiny, two_threads, tmp_path, capsys):
     printed = capsys.readouterr().out
     for group, heading in bench.GROUPS.items():
         assert heading in printed and f"tiny {group}" in printed
-    assert parallel.processor() in printed and "geometric mean" in printed and "(PyTorch 2.00)" in printed
+    assert machine.processor() in printed and "geometric mean" in printed and "(PyTorch 2.00)" in printed
     assert (tmp_path / "chart.png").read_bytes()[:4] == b"\x89PNG"
 
 

@@ -295,7 +295,7 @@ def test_mistakes_end_in_one_line_and_exit_code_2(arguments, words, tmp_path, mo
 
 
 def test_unfit_pictures_and_old_runs_are_refused_before_any_work(whole, data, tmp_path, capsys):
-    np.savez(tmp_path / "odd.npz", images=np.zeros((20, 10, 10), np.uint8))
+    np.savez(tmp_path / "odd.npz", images=np.full((20, 10, 10), 200, np.uint8))
     code, _, errors = in_process(capsys, "train", "--data", tmp_path / "odd.npz", "--out", tmp_path / "run")
     assert code == 2 and "multiples of 4" in errors and not (tmp_path / "run").exists()
     code, _, errors = in_process(capsys, "train", "--data", data, "--batch-size", 16, "--out", whole)
@@ -306,11 +306,11 @@ def test_unfit_pictures_and_old_runs_are_refused_before_any_work(whole, data, tm
 
 def test_changed_data_are_noticed_at_resume(tmp_path, capsys):
     path = tmp_path / "mine.npz"
-    np.savez(path, images=np.zeros((40, 8, 8), np.uint8))
+    np.savez(path, images=np.full((40, 8, 8), 250, np.uint8))
     assert (
         in_process(capsys, "train", "--data", path, "--steps", 1, "--batch-size", 16, "--out", tmp_path / "run")[0] == 0
     )
-    np.savez(path, images=np.full((40, 8, 8), 9, np.uint8))
+    np.savez(path, images=np.full((40, 8, 8), 240, np.uint8))
     code, _, errors = in_process(capsys, "train", "--resume", tmp_path / "run", "--steps", 2)
     assert code == 2 and "have changed" in errors
 
@@ -486,7 +486,7 @@ def test_fault_25_data_that_moved_are_told_and_checked(data, tmp_path, capsys):
     code, _, errors = in_process(capsys, "train", "--resume", folder, "--steps", 3)
     assert code == 2 and "old.npz" in errors and "--data" in errors
     other = tmp_path / "other.npz"
-    np.savez(other, images=np.zeros((90, 8, 8), np.uint8))
+    np.savez(other, images=np.full((90, 8, 8), 200, np.uint8))
     code, _, errors = in_process(capsys, "train", "--resume", folder, "--steps", 3, "--data", other)
     assert code == 2 and f"{other} is not what" in errors
     assert in_process(capsys, "train", "--resume", folder, "--steps", 3, "--data", new)[0] == 0

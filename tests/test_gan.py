@@ -308,7 +308,7 @@ def test_state_goes_on_to_the_last_bit_and_threads_do_not_matter():
             play(2, 7),
         ]  # 7: amid the second epoch's order
     finally:
-        md.set_num_threads(md.parallel.available_threads())
+        md.set_num_threads(md.machine.available_threads())
     for other_losses, other_state in others:
         assert losses == other_losses and equal_states(state, other_state)
 

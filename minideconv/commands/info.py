@@ -19,8 +19,8 @@ def report() -> list:
     import platform
     from importlib.metadata import version
 
-    from .. import __version__, parallel
+    from .. import __version__, machine, parallel
     versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "matplotlib"))
     return [f"minideconv {__version__}, Python {platform.python_version()}, {versions}",
-            f"processor: {parallel.processor()}; threads: {parallel.num_threads()} of {parallel.available_threads()}",
-            *parallel.blas_report()]
+            f"processor: {machine.processor()}; threads: {parallel.num_threads()} of {machine.available_threads()}",
+            *machine.blas_report()]
