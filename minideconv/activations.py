@@ -2,7 +2,8 @@
 import numpy as np
 
 from . import kernels, ops
-from .tensor import Tensor, as_floating, primitive, recording
+from .switches import recording
+from .tensor import Tensor, as_floating, primitive
 
 
 @primitive

@@ -11,7 +11,8 @@ import numpy as np
 
 from . import kernels, ops
 from .kernels.reference import Affine
-from .tensor import Tensor, as_floating, as_tensor, grad, primitive, recording
+from .switches import recording
+from .tensor import Tensor, as_floating, as_tensor, grad, primitive
 
 
 def _axes(x):

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .optim import Optimizer
-from .tensor import Tensor, observe, recording
+from .switches import observe, recording
+from .tensor import Tensor
 
 WARM_UP = 5         # steps before the first one that counts: kernels compile, memory is faulted in
 STEPS = 20          # steps that count

@@ -12,73 +12,16 @@ code.
 """
 import functools
 import inspect
-import itertools
-import threading
 from typing import Any, Callable, Iterable, Iterator
 
 import numpy as np
 
 from .dtypes import floating, plain_array
-from .seals import Memory, Seal, owner
+from .nodes import Node
+from .seals import Memory, owner
+from .switches import enable_grad, no_grad, switches
 
 PRIMITIVES: dict[str, Callable] = {}    # name -> operation, everything that @primitive has made
-_creation = itertools.count(1)          # a node's inputs are older than the node: creation order is a topological order
-
-
-class TapeError(RuntimeError):
-    """An array that a live tape depends on was changed or replaced before the walk back."""
-
-
-class _Switches(threading.local):
-    """What holds for this thread now, the last entry of each list; a `with` adds one for as long as
-    it lasts.
-    """
-
-    def __init__(self):
-        self.recording, self.observer = [True], [None]
-
-
-_switches = _Switches()
-
-
-class no_grad:
-    """Context manager: operations inside are not recorded (in this thread)."""
-
-    def __enter__(self):
-        _switches.recording.append(False)
-
-    def __exit__(self, *error):
-        _switches.recording.pop()
-
-
-class enable_grad(no_grad):
-    """Context manager: operations inside are recorded, also within a no_grad."""
-
-    def __enter__(self):
-        _switches.recording.append(True)
-
-
-def recording() -> bool:
-    """Whether operations are being recorded in this thread."""
-    return _switches.recording[-1]
-
-
-class observe:
-    """Context manager: observer(name, direction, call) is asked to run every operation ("forward")
-    and vjp ("backward") of this thread.
-
-    call is a functools.partial: the observer returns call(), and may look at call.args (the inputs,
-    or the gradient) and call.keywords (settings), but writes into nothing.
-    """
-
-    def __init__(self, observer: Callable):
-        self.observer = observer
-
-    def __enter__(self):
-        _switches.observer.append(self.observer)
-
-    def __exit__(self, *error):
-        _switches.observer.pop()
 
 
 def _data(value) -> np.ndarray:
@@ -214,26 +157,6 @@ def _engines(array: np.ndarray, memory: "Memory | None" = None) -> Tensor:
     return tensor
 
 
-class Node:
-    """One recorded operation: its inputs, a vjp for each (None where no gradient is wanted), and
-    seals on the inputs' arrays.
-    """
-    __slots__ = ("name", "inputs", "vjps", "order", "seals", "settings")
-
-    def __init__(self, name: str, inputs: tuple, vjps: tuple, settings: dict):
-        self.name, self.inputs, self.vjps, self.settings = name, inputs, vjps, settings
-        self.order = next(_creation)
-        self.seals = [Seal(tensor.array, tensor.memory) for tensor in inputs]
-
-    def check(self) -> None:
-        """TapeError if an input's array is not what it was when the operation ran."""
-        for place, (tensor, seal) in enumerate(zip(self.inputs, self.seals, strict=True)):
-            if tensor.array is not seal.array or seal.broken():
-                how = "replaced" if tensor.array is not seal.array else "changed in place"
-                raise TapeError(f"input {place} of {self.name}, shape {tensor.shape}, was {how} after {self.name} ran and before the walk back, so "
-                                f"its gradient would be wrong: run the forward pass again after changing it")
-
-
 def as_tensor(value: Any, like: "Tensor | None" = None) -> Tensor:
     """`value` as a Tensor. Beside a floating `like`, numbers, lists and arrays of integers take its
     dtype, so that float32 stays float32.
@@ -302,7 +225,7 @@ def primitive(function: "Callable | None" = None, *, fractions: bool = False) ->
         ready = all(i.array.dtype.kind == "f" if isinstance(i, Tensor) else i is None and place in optional
                     for place, i in enumerate(values))
         inputs = values if ready and len(values) <= most else as_inputs(values)
-        observer = _switches.observer[-1]
+        observer = switches.observer[-1]
         if observer is None:
             data, *vjps = function(*inputs, **settings)
         else:
@@ -311,7 +234,7 @@ def primitive(function: "Callable | None" = None, *, fractions: bool = False) ->
         root = owner(data)
         result = _engines(data, next((i.memory for i in inputs if i is not None and owner(i.array) is root), None))
         # Whole numbers have no slope: a result of integers or booleans is never on the tape.
-        if _switches.recording[-1] and data.dtype.kind == "f" and any(i is not None and i._requires_grad for i in inputs):
+        if switches.recording[-1] and data.dtype.kind == "f" and any(i is not None and i._requires_grad for i in inputs):
             # An input that was left out at the end has a vjp all the same, which nobody will call.
             pairs = zip(inputs, vjps, strict=False)
             kept = [(i, vjp if i._requires_grad else None) for i, vjp in pairs if i is not None]
@@ -363,7 +286,7 @@ def _walk(output, gradient, wanted, create_graph) -> dict:
     """
     path, wanted = _history(output, None if wanted is None else set(wanted))
     on_path, pending, arrived = set(path), {output: _seed(output, gradient)}, {}
-    observer = _switches.observer[-1]
+    observer = switches.observer[-1]
     with enable_grad() if create_graph else no_grad():
         while path:
             tensor = path.pop()

@@ -19,7 +19,7 @@ from minideconv import bench, cli, machine, parallel
 from minideconv.bench import cases, measure, torch_side
 from minideconv.gan import Config, Trainer
 from minideconv.profile import Profile, arithmetic, profiled, traffic
-from minideconv.tensor import observe
+from minideconv.switches import observe
 
 ROW_KEYS = {"group", "name", "batch", "threads", "calls", "gflop", "ms", "gflops", "share", "reference_ms", "torch_ms",
             "torch_layout", "times_torch"}

@@ -12,7 +12,8 @@ import minideconv as md
 import minideconv.functional as F
 from minideconv import Tensor, ops
 from minideconv.data.augment import shift
-from minideconv.tensor import PRIMITIVES, observe
+from minideconv.switches import observe
+from minideconv.tensor import PRIMITIVES
 
 
 class Entry(NamedTuple):

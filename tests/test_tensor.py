@@ -10,7 +10,7 @@ import pytest
 import minideconv as md
 import minideconv.functional as F
 from minideconv import Tensor, nn, optim
-from minideconv.tensor import enable_grad, observe, recording
+from minideconv.switches import enable_grad, observe, recording
 
 
 def leaf(data, dtype=np.float64):

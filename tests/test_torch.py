@@ -102,7 +102,7 @@ def test_conv_transpose2d(kernels, geometry):
 def test_the_numbers_that_people_write_mean_the_same(kernel, stride, padding, output_padding):
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((2, 6, 5, 3)), rng.standard_normal((kernel, kernel, 4, 3))
-    close(F.conv_transpose2d(x, w, None, stride, padding, output_padding),
+    close(F.conv_transpose2d(x, w, None, stride, padding, output_padding=output_padding),
           T.conv_transpose2d(to_torch(x), to_torch(w, True), None, stride, padding, output_padding))
 
 
