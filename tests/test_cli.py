@@ -410,7 +410,7 @@ def test_fault_23_a_path_that_the_console_cannot_show_is_shown_with_escapes(data
         changed.setattr(sys, "stdout", console)
         assert cli.main(["train", "--data", str(data), *map(str, TINY), "--out", str(folder)]) == 0
     assert finished(folder)
-    assert "\\u6570\\u5b57 \u00e4 --out" in console.buffer.getvalue().decode("cp1252")       # what it can show, it shows
+    assert "\\u6570\\u5b57 \u00e4 --out" in console.buffer.getvalue().decode("cp1252")  # what it can show, it shows
     assert in_process(capsys, "sample", folder, "--count", 2, "--out", folder / "\u20ac.png")[0] == 0
     assert (folder / "\u20ac.png").exists()
 
