@@ -78,10 +78,10 @@ def moments(x, mean, deviations):
     """
     rows, channels = x.shape
     part, centre = np.zeros(channels, x.dtype), np.empty(channels, x.dtype)
-    mean[:] = 0
-    deviations[:] = 0
+    zero_run(mean, 0, channels)
+    zero_run(deviations, 0, channels)
     for start in range(0, rows, BLOCK):
-        part[:] = 0
+        zero_run(part, 0, channels)
         for r in range(start, min(start + BLOCK, rows)):
             for c in range(channels):
                 part[c] += x[r, c] - x[0, c]
@@ -90,7 +90,7 @@ def moments(x, mean, deviations):
         mean[c] = mean[c] / rows + x[0, c]
         centre[c] = mean[c]
     for start in range(0, rows, BLOCK):
-        part[:] = 0
+        zero_run(part, 0, channels)
         for r in range(start, min(start + BLOCK, rows)):
             for c in range(channels):
                 difference = x[r, c] - centre[c]
@@ -116,10 +116,10 @@ def normalise_sums(g, x, affine, sums):
     slope, (centre, scale, shift) = x.dtype.type(affine.slope), (affine.centre, affine.scale, affine.shift)
     rows, channels = x.shape
     plain, weighted = np.zeros(channels, x.dtype), np.zeros(channels, x.dtype)
-    sums[:] = 0
+    zero_run(sums.reshape(-1), 0, sums.size)
     for start in range(0, rows, BLOCK):
-        plain[:] = 0
-        weighted[:] = 0
+        zero_run(plain, 0, channels)
+        zero_run(weighted, 0, channels)
         for r in range(start, min(start + BLOCK, rows)):
             for c in range(channels):
                 difference = x[r, c] - centre[c]
