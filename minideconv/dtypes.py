@@ -23,7 +23,8 @@ def plain_array(value: Any, name: str = "data") -> np.ndarray:
     and for what holds no float32, float64, integers or booleans.
     """
     if type(value) is not np.ndarray and isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"{name} must not be a masked array, whose mask would be lost: use its .filled(value), or its mask in md.where")
+        raise TypeError(f"{name} must not be a masked array, whose mask would be lost: use its .filled(value), or "
+                        "its mask in md.where")
     array = np.asarray(value)
     if array.dtype.kind not in "fiub" or (array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8)):
         raise TypeError(f"{name} must be float32, float64, integers or booleans; got {array.dtype}")

@@ -21,7 +21,8 @@ def _checked_inputs(inputs):
     tensors = []
     for place, value in enumerate(inputs):
         if isinstance(value, (Tensor, np.ndarray)) and value.dtype == np.float32:
-            raise TypeError(f"input {place} is float32: gradient checks need float64 (the difference of two near values keeps no digits otherwise)")
+            raise TypeError(f"input {place} is float32: gradient checks need float64 (the difference of two near "
+                            "values keeps no digits otherwise)")
         array = isinstance(value, np.ndarray) and value.dtype == np.float64
         if array or isinstance(value, Tensor):
             wanted = array or value.requires_grad
@@ -45,7 +46,8 @@ def _outputs(fn, tensors):
 def _scalar(fn, tensors, cotangents) -> float:
     """<fn(tensors), cotangents>, the number that is differentiated."""
     with no_grad():
-        return float(sum(np.vdot(cotangent, output.data) for cotangent, output in zip(cotangents, _outputs(fn, tensors))))
+        return float(sum(np.vdot(cotangent, output.data)
+                         for cotangent, output in zip(cotangents, _outputs(fn, tensors), strict=True)))
 
 
 def slopes(fn, tensors, cotangents, tensor, eps):
@@ -95,18 +97,20 @@ def gradcheck(fn, *inputs, eps=1e-6, rtol=1e-5, atol=1e-7, rng=None):
     if middle != _scalar(fn, tensors, cotangents) and middle == middle:
         raise GradcheckError("fn is not deterministic: two calls with equal inputs gave different outputs")
     checked = [(place, t) for place, t in enumerate(tensors) if isinstance(t, Tensor) and t.requires_grad]
-    total = sum((output * cotangent).sum() for output, cotangent in zip(outputs, cotangents))
+    total = sum((output * cotangent).sum() for output, cotangent in zip(outputs, cotangents, strict=True))
     found = grad(total, [t for _, t in checked], allow_unused=True) if total.requires_grad else (None,) * len(checked)
-    for (place, tensor), tape in zip(checked, found):
+    for (place, tensor), tape in zip(checked, found, strict=True):
         tape = np.zeros(tensor.shape) if tape is None else tape.data
         slope, kinks = slopes(fn, tensors, cotangents, tensor, eps)
         wrong = ~(np.abs(tape - slope) <= atol * max(1, abs(middle)) + rtol * np.maximum(np.abs(tape), np.abs(slope)))
         for mask, what in ((kinks, "sits on a kink or beside one, where differences show no gradient: move the input away from it"), (wrong, "is wrong")):
             if mask.any():
-                worst = np.unravel_index(np.argmax(np.where(mask, np.nan_to_num(np.abs(tape - slope), nan=np.inf), -1)), mask.shape)
+                distance = np.nan_to_num(np.abs(tape - slope), nan=np.inf)
+                worst = np.unravel_index(np.argmax(np.where(mask, distance, -1)), mask.shape)
                 entry = tuple(int(i) for i in worst)
-                raise GradcheckError(f"the gradient for input {place} at entry {entry} {what}: the tape says {tape[worst]:.10g}, "
-                                     f"central differences say {slope[worst]:.10g} ({int(mask.sum())} of {mask.size} entries)")
+                raise GradcheckError(f"the gradient for input {place} at entry {entry} {what}: the tape says "
+                                     f"{tape[worst]:.10g}, central differences say {slope[worst]:.10g} "
+                                     f"({int(mask.sum())} of {mask.size} entries)")
     return True
 
 
@@ -122,10 +126,10 @@ def gradgradcheck(fn, *inputs, eps=1e-6, rtol=1e-5, atol=1e-7, rng=None):
 
     def gradients(*values):
         values, weights = values[:count], values[count:]
-        total = sum((output * weight).sum() for output, weight in zip(_outputs(fn, values), weights))
+        total = sum((output * weight).sum() for output, weight in zip(_outputs(fn, values), weights, strict=True))
         wanted = [v for v in values if isinstance(v, Tensor) and v.requires_grad]
         found = grad(total, wanted, create_graph=True, allow_unused=True)
-        return tuple(Tensor(np.zeros(v.shape)) if g is None else g for v, g in zip(wanted, found))
+        return tuple(Tensor(np.zeros(v.shape)) if g is None else g for v, g in zip(wanted, found, strict=True))
 
     def recorded(*values):
         with enable_grad():        # the differences are taken under no_grad, but the inner gradients need a tape

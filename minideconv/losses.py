@@ -1,7 +1,8 @@
 """Losses: how far a prediction is from its target, as one number to walk back from.
 
-All take (input, target, reduction="mean" | "sum" | "none"). Shapes must be equal: (4, 1) against (4,) would broadcast to 16 pairs.
-The target takes the input's dtype, gets a gradient where it requires one, and is copied where it is an array.
+All take (input, target, reduction="mean" | "sum" | "none"). Shapes must be equal: (4, 1) against
+(4,) would broadcast to 16 pairs. The target takes the input's dtype, gets a gradient where it
+requires one, and is copied where it is an array.
 """
 from typing import Any
 
@@ -58,7 +59,8 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     if labels.shape == input.shape:
         return _reduce(-(log_softmax(input) * _target(target, input)).sum(axis=1), reduction)
     if labels.shape != (count,):
-        raise ValueError(f"target must be labels ({count},) or probabilities {input.shape}; got {labels.dtype} {labels.shape}")
+        raise ValueError(f"target must be labels ({count},) or probabilities {input.shape}; got {labels.dtype} "
+                         f"{labels.shape}")
     if labels.dtype.kind not in "iu":
         raise TypeError(f"target labels must be integers; got {labels.dtype}")
     if count and not 0 <= labels.min() <= labels.max() < classes:
@@ -115,7 +117,8 @@ def binary_cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Te
 
 
 def binary_cross_entropy_with_logits(input: Any, target: Any, reduction: str = "mean") -> Tensor:
-    """Binary cross-entropy of sigmoid(input), from the logits: max(x, 0) - t * x + log(1 + exp(-|x|)), which neither overflows nor loses digits.
+    """Binary cross-entropy of sigmoid(input), from the logits: max(x, 0) - t * x + log(1 + exp(-|x|)),
+    which neither overflows nor loses digits.
 
     Raises ValueError for targets outside [0, 1].
     """

@@ -15,9 +15,9 @@ from .reductions import max, mean, min, std, sum, var
 from .shaping import broadcast_to, concatenate, fit, flatten, getitem, pad, reshape, squeeze, stack, transpose
 from .tensor import Tensor, as_tensor, primitive
 
-__all__ = ["absolute", "add", "astype", "broadcast_to", "clip", "concatenate", "divide", "exp", "flatten", "getitem", "log", "matmul", "max",
-           "maximum", "mean", "min", "minimum", "multiply", "negative", "pad", "power", "reshape", "sqrt", "squeeze", "stack", "std", "subtract", "sum",
-           "transpose", "var", "where"]
+__all__ = ["absolute", "add", "astype", "broadcast_to", "clip", "concatenate", "divide", "exp", "flatten", "getitem",
+           "log", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply", "negative", "pad", "power",
+           "reshape", "sqrt", "squeeze", "stack", "std", "subtract", "sum", "transpose", "var", "where"]
 
 
 @primitive
@@ -107,7 +107,8 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
 
 @primitive
 def _where(a, b, *, condition):
-    return (np.where(condition, a.array, b.array), lambda g: fit(_where(g, np.zeros_like(g.array), condition=condition), a),
+    return (np.where(condition, a.array, b.array),
+            lambda g: fit(_where(g, np.zeros_like(g.array), condition=condition), a),
             lambda g: fit(_where(np.zeros_like(g.array), g, condition=condition), b))
 
 
@@ -137,7 +138,9 @@ def _matmul(a, b):
     """(..., M, K) @ (..., K, L) -> (..., M, L); leading axes broadcast."""
     def swap(t):
         return transpose(t, *range(t.ndim - 2), t.ndim - 1, t.ndim - 2)
-    return kernels.active().matmul(a.array, b.array), lambda g: fit(_matmul(g, swap(b)), a), lambda g: fit(_matmul(swap(a), g), b)
+    return (kernels.active().matmul(a.array, b.array),
+            lambda g: fit(_matmul(g, swap(b)), a),
+            lambda g: fit(_matmul(swap(a), g), b))
 
 
 def matmul(a: Any, b: Any) -> Tensor:
@@ -149,7 +152,8 @@ def matmul(a: Any, b: Any) -> Tensor:
     rows = a if a.ndim > 1 else reshape(a, 1, -1)
     columns = b if b.ndim > 1 else reshape(b, -1, 1)
     if rows.shape[-1] != columns.shape[-2]:
-        raise ValueError(f"matmul needs as many columns on the left as rows on the right; got shapes {a.shape} and {b.shape}")
+        raise ValueError(f"matmul needs as many columns on the left as rows on the right; got shapes {a.shape} and "
+                         f"{b.shape}")
     out = _matmul(rows, columns)
     shape = out.shape[:-2] + (out.shape[-2:-1] if a.ndim > 1 else ()) + (out.shape[-1:] if b.ndim > 1 else ())
     return out if shape == out.shape else reshape(out, shape)
@@ -166,7 +170,9 @@ def compare(ufunc: np.ufunc, a: Any, b: Any) -> np.ndarray:
     def array(one, other):
         # Numbers are left to NumPy as they are: it knows that no uint8 is 300, and compares float32
         # with 0.1 in float32.
-        return one if isinstance(one, (int, float)) else as_tensor(one, other if isinstance(other, Tensor) else None).array
+        if isinstance(one, (int, float)):
+            return one
+        return as_tensor(one, other if isinstance(other, Tensor) else None).array
     return np.asarray(ufunc(array(a, b), array(b, a)))
 
 
@@ -183,12 +189,14 @@ def _contains(self, value):
 
 for _name, _operation in {
         "__add__": add, "__radd__": _reflected(add), "__sub__": subtract, "__rsub__": _reflected(subtract),
-        "__mul__": multiply, "__rmul__": _reflected(multiply), "__truediv__": divide, "__rtruediv__": _reflected(divide),
+        "__mul__": multiply, "__rmul__": _reflected(multiply),
+        "__truediv__": divide, "__rtruediv__": _reflected(divide),
         "__pow__": power, "__rpow__": _reflected(power), "__matmul__": matmul, "__rmatmul__": _reflected(matmul),
         "__neg__": negative, "__abs__": absolute, "__getitem__": getitem, "__contains__": _contains,
         "__lt__": _comparison(np.less), "__le__": _comparison(np.less_equal), "__gt__": _comparison(np.greater),
         "__ge__": _comparison(np.greater_equal), "__eq__": _comparison(np.equal), "__ne__": _comparison(np.not_equal),
-        "sum": lambda self, axis=None, keepdims=False: sum(self, axis=axis, keepdims=keepdims), "mean": mean, "var": var, "std": std,
+        "sum": lambda self, axis=None, keepdims=False: sum(self, axis=axis, keepdims=keepdims),
+        "mean": mean, "var": var, "std": std,
         "max": lambda self, axis=None, keepdims=False: max(self, axis=axis, keepdims=keepdims),
         "min": lambda self, axis=None, keepdims=False: min(self, axis=axis, keepdims=keepdims),
         "reshape": reshape, "flatten": flatten, "squeeze": squeeze, "transpose": transpose, "T": property(transpose),

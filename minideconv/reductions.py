@@ -4,11 +4,9 @@ keepdims leaves axes of length 1.
 import math
 from typing import Any
 
-import numpy as np
-
 from . import kernels
 from .shaping import axes_of, broadcast_to, reshape
-from .tensor import Tensor, as_floating, as_tensor, primitive
+from .tensor import Tensor, as_floating, primitive
 
 
 def _kept(shape, axes):
@@ -25,7 +23,8 @@ def _count(x, axis) -> int:
 def sum(x, *, axis=None, keepdims=False):
     """The sum over `axis`; of integers and booleans it is int64, or uint64 (NumPy's rule)."""
     axes = axes_of(axis, x.ndim)
-    return kernels.active().sum(x.array, axes, keepdims), lambda g: broadcast_to(reshape(g, _kept(x.shape, axes)), x.shape)
+    return (kernels.active().sum(x.array, axes, keepdims),
+            lambda g: broadcast_to(reshape(g, _kept(x.shape, axes)), x.shape))
 
 
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
@@ -41,7 +40,8 @@ def var(x: Any, axis: Any = None, keepdims: bool = False, *, ddof: int = 0) -> T
     x = as_floating(x)
     count = _count(x, axis)
     if not ddof < count:
-        raise ValueError(f"ddof must be below the number of entries, {count} along axis {axis!r} of shape {x.shape}; got {ddof!r}")
+        raise ValueError(f"ddof must be below the number of entries, {count} along axis {axis!r} of shape "
+                         f"{x.shape}; got {ddof!r}")
     centred = x - mean(x, axis, keepdims=True)
     return sum(centred * centred, axis=axis, keepdims=keepdims) / (count - ddof)
 

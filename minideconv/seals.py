@@ -24,7 +24,8 @@ def fingerprint(array: np.ndarray) -> bytes:
     """
     if array.nbytes <= EXACT:
         return array.tobytes()
-    content = array.ravel(order="K").view(np.uint8)                     # a view where the array lies in one piece, a copy else
+    # A view where the array lies in one piece, a copy else.
+    content = array.ravel(order="K").view(np.uint8)
     table = content[:content.size // (8 * WORDS) * (8 * WORDS)]
     words = table.view(np.uint64).reshape(-1, WORDS)
     return words.sum(axis=0).tobytes() + words.sum(axis=1).tobytes() + content[table.size:].tobytes()

@@ -39,7 +39,8 @@ def fit(g: Tensor, like: Tensor) -> Tensor:
     """
     if g.shape != like.shape:
         extra = g.ndim - like.ndim
-        repeated = tuple(range(extra)) + tuple(extra + axis for axis, n in enumerate(like.shape) if n == 1 and g.shape[extra + axis] != 1)
+        stretched = (extra + axis for axis, n in enumerate(like.shape) if n == 1 and g.shape[extra + axis] != 1)
+        repeated = (*range(extra), *stretched)
         g = reshape(g.sum(axis=repeated) if repeated else g, like.shape)
     return g if g.dtype == like.dtype else g.astype(like.dtype)
 
@@ -123,7 +124,8 @@ def _index_part(part):
     if hasattr(part, "__index__") and not hasattr(part, "__array__"):
         return operator.index(part)
     array = np.array(part.array if isinstance(part, Tensor) else plain_array(part, "an index"))
-    return array.astype(np.intp) if array.size == 0 and not hasattr(part, "dtype") else array       # [] has no dtype of its own
+    # [] has no dtype of its own.
+    return array.astype(np.intp) if array.size == 0 and not hasattr(part, "dtype") else array
 
 
 def getitem(x: Any, index: Any) -> Tensor:
@@ -133,7 +135,7 @@ def getitem(x: Any, index: Any) -> Tensor:
 
 @primitive
 def _pad(x, *, widths, values):
-    inside = tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape))
+    inside = tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape, strict=True))
     return np.pad(x.array, widths, constant_values=values), lambda g: _getitem(g, index=inside)
 
 
@@ -161,8 +163,8 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0
     try:
         widths, values = (np.broadcast_to(pairs, (x.ndim, 2)) for pairs in (widths, values))
     except ValueError:
-        raise ValueError(f"pad_width and constant_values must be one number, a pair, or a pair for each of the {x.ndim} axes; "
-                         f"got {pad_width!r} and {constant_values!r}") from None
+        raise ValueError("pad_width and constant_values must be one number, a pair, or a pair for each of the "
+                         f"{x.ndim} axes; got {pad_width!r} and {constant_values!r}") from None
     x = as_floating(x) if values.dtype.kind == "f" else x
     if x.dtype.kind != "f" and not np.array_equal(values.astype(x.dtype), values):
         raise ValueError(f"constant_values {constant_values!r} do not fit a Tensor of {x.dtype}")

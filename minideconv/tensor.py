@@ -27,7 +27,8 @@ PRIMITIVES: dict[str, Callable] = {}    # name -> operation, everything that @pr
 def _data(value) -> np.ndarray:
     """What Tensor(value) holds: Python numbers and lists of them become float32."""
     if isinstance(value, Tensor):
-        raise TypeError("data must be an array or numbers, but is a Tensor: use .detach() for the same array off the tape")
+        raise TypeError("data must be an array or numbers, but is a Tensor: use .detach() for the same array off "
+                        "the tape")
     array = plain_array(value)
     return array if isinstance(value, (np.ndarray, np.generic)) or array.dtype.kind == "b" else array.astype(np.float32)
 
@@ -72,7 +73,8 @@ class Tensor:
     def data(self, value: Any):
         array = _data(value)
         if self.requires_grad and array.dtype.kind != "f":
-            raise TypeError(f"the data of a Tensor that requires a gradient must be float32 or float64; got {array.dtype}")
+            raise TypeError("the data of a Tensor that requires a gradient must be float32 or float64; got "
+                            f"{array.dtype}")
         self.array, self.memory = array, Memory(public=True)
 
     @property
@@ -85,7 +87,8 @@ class Tensor:
     @requires_grad.setter
     def requires_grad(self, flag: bool):
         if flag and self.array.dtype.kind != "f":
-            raise TypeError(f"only float32 and float64 data can require a gradient; got {self.dtype}: convert it with .astype(np.float32)")
+            raise TypeError(f"only float32 and float64 data can require a gradient; got {self.dtype}: convert it "
+                            "with .astype(np.float32)")
         self._requires_grad = bool(flag)
 
     def __len__(self):
@@ -178,7 +181,8 @@ def as_tensor(value: Any, like: "Tensor | None" = None) -> Tensor:
         return Tensor(array.astype(floating(like.dtype)))
     if isinstance(value, int) and like.dtype.kind in "iu":
         if not np.iinfo(like.dtype).min <= value <= np.iinfo(like.dtype).max:
-            raise ValueError(f"{value} does not fit a Tensor of {like.dtype}: convert it, e.g. with .astype(np.float32)")
+            raise ValueError(f"{value} does not fit a Tensor of {like.dtype}: convert it, e.g. with "
+                             ".astype(np.float32)")
         return Tensor(array.astype(like.dtype))
     return Tensor(array)
 
@@ -207,11 +211,14 @@ def primitive(function: "Callable | None" = None, *, fractions: bool = False) ->
         return functools.partial(primitive, fractions=fractions)
     name, parameters = function.__name__, inspect.signature(function).parameters.values()
     optional = {place for place, p in enumerate(parameters) if p.default is None and p.kind != p.KEYWORD_ONLY}
-    most = np.inf if any(p.kind == p.VAR_POSITIONAL for p in parameters) else sum(p.kind != p.KEYWORD_ONLY for p in parameters)
+    most = sum(p.kind != p.KEYWORD_ONLY for p in parameters)
+    if any(p.kind == p.VAR_POSITIONAL for p in parameters):
+        most = np.inf
 
     def as_inputs(values):
         if len(values) > most:
-            raise TypeError(f"{name}{inspect.signature(function)} takes Tensors by position, {most} at most, and settings by name; got {len(values)} by position")
+            raise TypeError(f"{name}{inspect.signature(function)} takes Tensors by position, {most} at most, and "
+                            f"settings by name; got {len(values)} by position")
         like = next((i for i in values if isinstance(i, Tensor)), None)
         convert = as_floating if fractions else as_tensor
         inputs = [i if i is None and place in optional else convert(i, like) for place, i in enumerate(values)]
@@ -270,7 +277,8 @@ def _seed(output, gradient) -> Tensor:
     """The gradient that a walk begins with, as a Tensor of the output's shape and dtype."""
     if gradient is None:
         if output.size != 1:
-            raise ValueError(f"gradient must be given for an output with more than one entry; the output has shape {output.shape}")
+            raise ValueError("gradient must be given for an output with more than one entry; the output has shape "
+                             f"{output.shape}")
         gradient = np.ones(output.shape, output.dtype)
     gradient = as_tensor(gradient, output)
     if gradient.shape != output.shape:
@@ -303,12 +311,14 @@ def _walk(output, gradient, wanted, create_graph) -> dict:
                 if parent in on_path:
                     part = vjp(g) if observer is None else observer(node.name, "backward", functools.partial(vjp, g))
                     if part.shape != parent.shape or part.dtype != parent.dtype:
-                        raise ValueError(f"a vjp of {node.name} returned {part.dtype} {part.shape} for an input of {parent.dtype} {parent.shape}")
+                        raise ValueError(f"a vjp of {node.name} returned {part.dtype} {part.shape} for an input of "
+                                         f"{parent.dtype} {parent.shape}")
                     pending[parent] = part if parent not in pending else pending[parent] + part
     return arrived
 
 
-def grad(output: Tensor, inputs: "Tensor | Iterable[Tensor]", gradient: Any = None, create_graph: bool = False, allow_unused: bool = False) -> tuple:
+def grad(output: Tensor, inputs: "Tensor | Iterable[Tensor]", gradient: Any = None, create_graph: bool = False,
+         allow_unused: bool = False) -> tuple:
     """The gradients of `output` with respect to each of `inputs` (Tensors that require one), as a
     tuple of Tensors.
 
@@ -322,9 +332,11 @@ def grad(output: Tensor, inputs: "Tensor | Iterable[Tensor]", gradient: Any = No
         if not isinstance(tensor, Tensor):
             raise TypeError(f"inputs[{place}] must be a Tensor; got {type(tensor).__name__}")
         if not tensor.requires_grad:
-            raise ValueError(f"inputs[{place}], shape {tensor.shape}, does not require a gradient: make it with requires_grad=True")
+            raise ValueError(f"inputs[{place}], shape {tensor.shape}, does not require a gradient: make it with "
+                             "requires_grad=True")
     found = _walk(output, gradient, inputs, create_graph) if output.requires_grad else {}
     for place, tensor in enumerate(inputs):
         if tensor not in found and not allow_unused:
-            raise ValueError(f"inputs[{place}], shape {tensor.shape}, is not used by the output: allow_unused=True gives None for it")
+            raise ValueError(f"inputs[{place}], shape {tensor.shape}, is not used by the output: allow_unused=True "
+                             "gives None for it")
     return tuple(found.get(tensor) for tensor in inputs)

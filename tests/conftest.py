@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, settings
 
 import minideconv as md
 
-# The same examples on every run, so that a red test is red for everybody. No deadline: a kernel's first call compiles it.
-# The `kernels` fixture may serve many examples: it sets one name, which no example changes.
+# The same examples on every run, so that a red test is red for everybody. No deadline: a kernel's
+# first call compiles it. The `kernels` fixture may serve many examples: it sets one name, which no
+# example changes.
 _common = dict(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 settings.register_profile("default", max_examples=25, derandomize=True, **_common)
 settings.register_profile("thorough", max_examples=1000, **_common)
@@ -30,7 +31,9 @@ def kernels(request):
 
 @pytest.fixture(scope="session")
 def mnist_folder():
-    """The folder with the MNIST files that MINIDECONV_DATA names; without it, tests that need real digits are skipped."""
+    """The folder with the MNIST files that MINIDECONV_DATA names; without it, tests that need real
+    digits are skipped.
+    """
     if not MNIST_FOLDER or not Path(MNIST_FOLDER).is_dir():
         pytest.skip("MINIDECONV_DATA names no folder with the MNIST files")
     return Path(MNIST_FOLDER)

@@ -113,7 +113,8 @@ def test_traffic_counts_every_array_once_and_views_not_at_all():
 
 def small_trainer() -> Trainer:
     images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), np.uint8)
-    return Trainer(Config(data="pictures", image_shape=(8, 8, 1), count=40, checksum=0, steps=100, batch_size=16), images)
+    return Trainer(Config(data="pictures", image_shape=(8, 8, 1), count=40, checksum=0, steps=100, batch_size=16),
+                   images)
 
 
 def test_rows_optimiser_and_rest_are_the_whole_step():

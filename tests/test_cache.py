@@ -48,7 +48,8 @@ def test_fault_19_no_room_on_the_disk(tmp_path):
     """Every write fails: one line, and the kernels run."""
     full = "import builtins, errno\n" \
            "def full(path, mode='r', *a, given=open, **k):\n" \
-           "    if 'w' in mode and '.nb' in str(path): raise OSError(errno.ENOSPC, 'No space left on device', str(path))\n" \
+           "    if 'w' in mode and '.nb' in str(path):\n" \
+           "        raise OSError(errno.ENOSPC, 'No space left on device', str(path))\n" \
            "    return given(path, mode, *a, **k)\n" \
            "builtins.open = full\n"
     answer = run(tmp_path, full + PROGRAM)

@@ -1,7 +1,8 @@
 """The convolution trio and im2col/col2im against loops over the trilinear form, in values and not only in shapes.
 
-Notation: N images x (H, W, C); features y (OH, OW, O); kernel w (KH, KW, C/groups, O); s, p, d: stride, padding, dilation.
-The data are small integers in float64, so every sum is exact and `==` is the comparison.
+Notation: N images x (H, W, C); features y (OH, OW, O); kernel w (KH, KW, C/groups, O); s, p, d:
+stride, padding, dilation. The data are small integers in float64, so every sum is exact and `==` is
+the comparison.
 """
 from typing import NamedTuple
 
@@ -30,22 +31,26 @@ class Geometry(NamedTuple):
 
 @st.composite
 def geometries(draw):
-    """Two axes drawn on their own: from the number of windows and the pixels that no window reaches, the size follows."""
+    """Two axes drawn on their own: from the number of windows and the pixels that no window
+    reaches, the size follows.
+    """
     axes = []
     for _ in range(2):
         kernel, stride, dilation = draw(st.integers(1, 4)), draw(st.integers(1, 5)), draw(st.integers(1, 3))
-        pads, features, unused = draw(st.tuples(st.integers(0, 3), st.integers(0, 3))), draw(st.integers(1, 4)), draw(st.integers(0, stride - 1))
+        pads = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
+        features, unused = draw(st.integers(1, 4)), draw(st.integers(0, stride - 1))
         image = (features - 1) * stride + dilation * (kernel - 1) + 1 - sum(pads) + unused
         assume(image >= 1)
         axes.append((image, features, kernel, stride, pads, dilation))
-    return Geometry(*zip(*axes))
+    return Geometry(*zip(*axes, strict=True))
 
 
 @st.composite
 def problems(draw):
     """A geometry, groups, and integer arrays x, w, y that fit it."""
     geometry, groups = draw(geometries()), draw(st.integers(1, 3))
-    channels, outputs, count = groups * draw(st.integers(1, 3)), groups * draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    channels, outputs = groups * draw(st.integers(1, 3)), groups * draw(st.integers(1, 3))
+    count = draw(st.integers(1, 3))
     rng = np.random.default_rng(draw(st.integers(0, 2 ** 16)))
     x = integers(rng, count, *geometry.image, channels)
     w = integers(rng, *geometry.kernel, channels // groups, outputs)
@@ -58,7 +63,9 @@ def integers(rng, *shape):
 
 
 def touches(geometry):
-    """Every (i, j, u, v, h, w): tap (u, v) of window (i, j) lies on pixel (h, w) of the image. The definition, in loops."""
+    """Every (i, j, u, v, h, w): tap (u, v) of window (i, j) lies on pixel (h, w) of the image. The
+    definition, in loops.
+    """
     for i in range(geometry.features[0]):
         for j in range(geometry.features[1]):
             for u in range(geometry.kernel[0]):
@@ -118,13 +125,15 @@ def test_conv2d(kernels, problem):
 @given(problem=problems())
 def test_conv_transpose2d(kernels, problem):
     geometry, groups, _, w, y = problem
-    assert_equal(F.conv_transpose2d(y, w, groups=groups, **transposed_settings(geometry)), naive_transpose(geometry, groups, y, w))
+    assert_equal(F.conv_transpose2d(y, w, groups=groups, **transposed_settings(geometry)),
+                 naive_transpose(geometry, groups, y, w))
 
 
 @given(problem=problems())
 def test_conv_kernel_grad(kernels, problem):
     geometry, groups, x, _, y = problem
-    assert_equal(F.conv_kernel_grad(x, y, geometry.kernel, groups=groups, **geometry.settings()), naive_kernel(geometry, groups, x, y))
+    assert_equal(F.conv_kernel_grad(x, y, geometry.kernel, groups=groups, **geometry.settings()),
+                 naive_kernel(geometry, groups, x, y))
 
 
 @given(problem=problems())
@@ -133,7 +142,8 @@ def test_bias_is_added_to_every_pixel(problem):
     bias = np.arange(1, w.shape[3] + 1, dtype=np.float64)
     assert_equal(F.conv2d(x, w, bias, groups=groups, **geometry.settings()), naive_conv(geometry, groups, x, w) + bias)
     bias = np.arange(1, x.shape[3] + 1, dtype=np.float64)
-    assert_equal(F.conv_transpose2d(y, w, bias, groups=groups, **transposed_settings(geometry)), naive_transpose(geometry, groups, y, w) + bias)
+    assert_equal(F.conv_transpose2d(y, w, bias, groups=groups, **transposed_settings(geometry)),
+                 naive_transpose(geometry, groups, y, w) + bias)
 
 
 @given(problem=problems())
@@ -144,10 +154,12 @@ def test_gradients_are_the_other_two_operations(kernels, problem):
     by_x, by_w = md.grad(F.conv2d(tx, tw, groups=groups, **geometry.settings()), (tx, tw), gradient=y)
     assert_equal(by_x, naive_transpose(geometry, groups, y, w))
     assert_equal(by_w, naive_kernel(geometry, groups, x, y))
-    by_y, by_w = md.grad(F.conv_transpose2d(ty, tw, groups=groups, **transposed_settings(geometry)), (ty, tw), gradient=x)
+    images = F.conv_transpose2d(ty, tw, groups=groups, **transposed_settings(geometry))
+    by_y, by_w = md.grad(images, (ty, tw), gradient=x)
     assert_equal(by_y, naive_conv(geometry, groups, x, w))
     assert_equal(by_w, naive_kernel(geometry, groups, x, y))
-    by_x, by_y = md.grad(F.conv_kernel_grad(tx, ty, geometry.kernel, groups=groups, **geometry.settings()), (tx, ty), gradient=w)
+    kernels = F.conv_kernel_grad(tx, ty, geometry.kernel, groups=groups, **geometry.settings())
+    by_x, by_y = md.grad(kernels, (tx, ty), gradient=w)
     assert_equal(by_x, naive_transpose(geometry, groups, y, w))
     assert_equal(by_y, naive_conv(geometry, groups, x, w))
 
@@ -196,23 +208,28 @@ def test_bands_and_chunks_change_nothing(kernels, problem, budget):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lowering, "COLUMN_BYTES", budget)
         assert_equal(F.conv2d(x, w, groups=groups, **geometry.settings()), naive_conv(geometry, groups, x, w))
-        assert_equal(F.conv_transpose2d(y, w, groups=groups, **transposed_settings(geometry)), naive_transpose(geometry, groups, y, w))
-        assert_equal(F.conv_kernel_grad(x, y, geometry.kernel, groups=groups, **geometry.settings()), naive_kernel(geometry, groups, x, y))
+        assert_equal(F.conv_transpose2d(y, w, groups=groups, **transposed_settings(geometry)),
+                     naive_transpose(geometry, groups, y, w))
+        assert_equal(F.conv_kernel_grad(x, y, geometry.kernel, groups=groups, **geometry.settings()),
+                     naive_kernel(geometry, groups, x, y))
 
 
 def test_bands_are_really_used():
     """Otherwise the test above compares one way of computing with itself."""
-    assert [tuple(c) for c in parallel.chunks(8, 9, 100, 2000)] == [(0, 2, 0, 9), (2, 4, 0, 9), (4, 6, 0, 9), (6, 8, 0, 9)]
+    assert [tuple(c) for c in parallel.chunks(8, 9, 100, 2000)] == [(0, 2, 0, 9), (2, 4, 0, 9), (4, 6, 0, 9),
+                                                                    (6, 8, 0, 9)]
     bands = parallel.chunks(2, 9, 100, 300)
-    assert [(c.first, c.top, c.bottom) for c in bands] == [(n, top, bottom) for n in (0, 1) for top, bottom in ((0, 2), (2, 4), (4, 6), (6, 8), (8, 9))]
+    assert [(c.first, c.top, c.bottom) for c in bands] == [(n, top, bottom) for n in (0, 1)
+                                                           for top, bottom in ((0, 2), (2, 4), (4, 6), (6, 8), (8, 9))]
 
 
 @given(problem=problems())
 def test_output_padding_and_output_size_name_the_same_images(problem):
     geometry, groups, _, w, y = problem
-    axes = list(zip(geometry.features, geometry.kernel, geometry.stride, geometry.padding, geometry.dilation))
+    axes = list(zip(geometry.features, geometry.kernel, geometry.stride, geometry.padding, geometry.dilation,
+                    strict=True))
     least = [(f - 1) * s + d * (k - 1) + 1 - sum(pads) for f, k, s, pads, d in axes]
-    extra = tuple(size - low for size, low in zip(geometry.image, least))
+    extra = tuple(size - low for size, low in zip(geometry.image, least, strict=True))
     by_padding = F.conv_transpose2d(y, w, groups=groups, output_padding=extra, **geometry.settings())
     assert_equal(by_padding, naive_transpose(geometry, groups, y, w))
     both = F.conv_transpose2d(y, w, groups=groups, output_padding=extra, **transposed_settings(geometry))
@@ -229,7 +246,8 @@ def test_rows_of_output_padding_are_computed_not_zero():
 def same(geometry):
     """The geometry that "same" must resolve to: ceil(size / stride) windows, the odd pixel of padding after."""
     features, pads = [], []
-    for size, kernel, stride, dilation in zip(geometry.image, geometry.kernel, geometry.stride, geometry.dilation):
+    axes = zip(geometry.image, geometry.kernel, geometry.stride, geometry.dilation, strict=True)
+    for size, kernel, stride, dilation in axes:
         count = (size + stride - 1) // stride
         total = max((count - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
         features.append(count)
@@ -244,9 +262,12 @@ def test_same(kernels, problem):
     settings = dict(geometry.settings(), groups=groups, padding="same")
     assert_equal(F.conv2d(x, w, **settings), naive_conv(geometry, groups, x, w))
     y = integers(np.random.default_rng(2), 2, *geometry.features, w.shape[3])
-    assert_equal(F.conv_transpose2d(y, w, output_size=geometry.image, **settings), naive_transpose(geometry, groups, y, w))
-    whole = tuple(f * s for f, s in zip(geometry.features, geometry.stride))            # what it is without a name: features * stride
-    assert_equal(F.conv_transpose2d(y, w, **settings), naive_transpose(same(geometry._replace(image=whole)), groups, y, w))
+    assert_equal(F.conv_transpose2d(y, w, output_size=geometry.image, **settings),
+                 naive_transpose(geometry, groups, y, w))
+    # What it is without a name: features * stride.
+    whole = tuple(f * s for f, s in zip(geometry.features, geometry.stride, strict=True))
+    assert_equal(F.conv_transpose2d(y, w, **settings),
+                 naive_transpose(same(geometry._replace(image=whole)), groups, y, w))
 
 
 def test_same_of_an_even_kernel_pads_one_before_and_two_after():
@@ -260,7 +281,8 @@ def test_valid_and_short_spellings_of_padding(problem):
     geometry, groups, x, w, _ = problem
     rest = dict(stride=geometry.stride, dilation=geometry.dilation, groups=groups)
     for spelling, spelled in ((2, ((2, 2), (2, 2))), ((3, 1), ((3, 3), (1, 1))), ("valid", ((0, 0), (0, 0)))):
-        fits = all(d * (k - 1) + 1 <= size + sum(p) for d, k, size, p in zip(geometry.dilation, geometry.kernel, geometry.image, spelled))
+        fits = all(d * (k - 1) + 1 <= size + sum(p)
+                   for d, k, size, p in zip(geometry.dilation, geometry.kernel, geometry.image, spelled, strict=True))
         if fits:
             assert_equal(F.conv2d(x, w, padding=spelling, **rest), F.conv2d(x, w, padding=spelled, **rest).data)
 
@@ -278,11 +300,12 @@ SPECIAL = {     # name: image, kernel, stride, padding
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_special_geometries(kernels, name, count):
     image, kernel, stride, padding = SPECIAL[name]
-    features = tuple((size + sum(p) - k) // s + 1 for size, k, s, p in zip(image, kernel, stride, padding))
+    features = tuple((size + sum(p) - k) // s + 1 for size, k, s, p in zip(image, kernel, stride, padding, strict=True))
     geometry = Geometry(image, features, kernel, stride, padding, (1, 1))
     rng = np.random.default_rng(0)
     for channels, outputs in ((1, 1), (1, 3), (2, 1)):
-        x, y, w = integers(rng, count, *image, channels), integers(rng, count, *features, outputs), integers(rng, *kernel, channels, outputs)
+        x, y = integers(rng, count, *image, channels), integers(rng, count, *features, outputs)
+        w = integers(rng, *kernel, channels, outputs)
         assert_equal(F.conv2d(x, w, **geometry.settings()), naive_conv(geometry, 1, x, w))
         assert_equal(F.conv_transpose2d(y, w, **transposed_settings(geometry)), naive_transpose(geometry, 1, y, w))
         assert_equal(F.conv_kernel_grad(x, y, kernel, **geometry.settings()), naive_kernel(geometry, 1, x, y))
@@ -293,22 +316,30 @@ def test_special_geometries(kernels, name, count):
 @pytest.mark.parametrize("channels, outputs, groups", [(2, 3, 1), (3, 2, 1), (3, 3, 1), (4, 5, 1), (6, 6, 2)])
 @pytest.mark.parametrize("kernel, stride", tiles.LAYERS)
 @pytest.mark.parametrize("budget", [1000, tiles.PART_BYTES])
-def test_both_sides_of_the_boundary_to_fewer_products(kernels, monkeypatch, features, padding, channels, outputs, groups, kernel, stride, budget):
-    """Some layers with many channels (here: 3) are computed in another way, in bands or whole images; it must be exact on integers too."""
+def test_both_sides_of_the_boundary_to_fewer_products(kernels, monkeypatch, features, padding, channels, outputs,
+                                                      groups, kernel, stride, budget):
+    """Some layers with many channels (here: 3) are computed in another way, in bands or whole
+    images; it must be exact on integers too.
+    """
     monkeypatch.setitem(tiles.LAYERS, (kernel, stride), 3)
     monkeypatch.setattr(tiles, "PART_BYTES", budget)
     monkeypatch.setattr(tiles, "POSITIONS", 1)
     rng = np.random.default_rng(0)
     for unused in {(0, 0), (stride - 1, 0), (0, stride - 1)}:
-        image = tuple(stride * (f - 1) + kernel - sum(pads) + more for f, pads, more in zip(features, padding, unused))
+        image = tuple(stride * (f - 1) + kernel - sum(pads) + more
+                      for f, pads, more in zip(features, padding, unused, strict=True))
         if min(image) < 1:
             continue
         geometry = Geometry(image, features, (kernel, kernel), (stride, stride), padding, (1, 1))
-        x, y, w = integers(rng, 3, *image, channels), integers(rng, 3, *features, outputs), integers(rng, kernel, kernel, channels // groups, outputs)
+        x, y = integers(rng, 3, *image, channels), integers(rng, 3, *features, outputs)
+        w = integers(rng, kernel, kernel, channels // groups, outputs)
         after, before = integers(rng, outputs), integers(rng, channels)
-        assert_equal(F.conv2d(x, w, after, groups=groups, **geometry.settings()), naive_conv(geometry, groups, x, w) + after)
-        assert_equal(F.conv_transpose2d(y, w, before, groups=groups, **transposed_settings(geometry)), naive_transpose(geometry, groups, y, w) + before)
-        assert_equal(F.conv_kernel_grad(x, y, kernel, groups=groups, **geometry.settings()), naive_kernel(geometry, groups, x, y))
+        assert_equal(F.conv2d(x, w, after, groups=groups, **geometry.settings()),
+                     naive_conv(geometry, groups, x, w) + after)
+        assert_equal(F.conv_transpose2d(y, w, before, groups=groups, **transposed_settings(geometry)),
+                     naive_transpose(geometry, groups, y, w) + before)
+        assert_equal(F.conv_kernel_grad(x, y, kernel, groups=groups, **geometry.settings()),
+                     naive_kernel(geometry, groups, x, y))
 
 
 def test_the_boundary_is_where_the_table_says():
@@ -341,7 +372,8 @@ def test_float32_and_arrays_in_any_memory_order(kernels):
     rng = np.random.default_rng(0)
     x, w = integers(rng, 2, 5, 6, 3), integers(rng, 3, 2, 3, 4)
     expected = F.conv2d(x, w, stride=2).data
-    strange = np.asfortranarray(x.astype(np.float32)), w.astype(np.float32)[::-1][::-1].transpose(3, 2, 1, 0).copy().transpose(3, 2, 1, 0)
+    backwards = w.astype(np.float32)[::-1][::-1].transpose(3, 2, 1, 0).copy().transpose(3, 2, 1, 0)
+    strange = np.asfortranarray(x.astype(np.float32)), backwards
     strange[0].flags.writeable = False
     assert_equal(F.conv2d(*strange, stride=2), expected.astype(np.float32))
     y = np.asfortranarray(expected.astype(np.float32))
@@ -353,25 +385,33 @@ X, W, Y = np.zeros((1, 6, 5, 2), np.float32), np.zeros((3, 2, 2, 4), np.float32)
 REFUSED = {     # what is wrong: (call, error, words of the message)
     "channels first": (lambda: F.conv2d(np.zeros((1, 2, 6, 5), np.float32), W), ValueError,
                        ["(1, 2, 6, 5)", "channels come last", "transpose(0, 2, 3, 1)"]),
-    "channels first, transposed": (lambda: F.conv_transpose2d(np.zeros((1, 4, 6, 5), np.float32), W), ValueError, ["channels come last"]),
-    "channels that fit nowhere": (lambda: F.conv2d(X[..., :1], W), ValueError, ["x must be (N, H, W, 2)", "(1, 6, 5, 1)"]),
+    "channels first, transposed": (lambda: F.conv_transpose2d(np.zeros((1, 4, 6, 5), np.float32), W), ValueError,
+                                   ["channels come last"]),
+    "channels that fit nowhere": (lambda: F.conv2d(X[..., :1], W), ValueError,
+                                  ["x must be (N, H, W, 2)", "(1, 6, 5, 1)"]),
     "three axes": (lambda: F.conv2d(X[0], W), ValueError, ["x", "4 axes", "(6, 5, 2)"]),
     "a kernel of three axes": (lambda: F.conv2d(X, W[0]), ValueError, ["weight", "4 axes", "(2, 2, 4)"]),
     "groups that do not divide": (lambda: F.conv2d(X, W, groups=3), ValueError, ["groups", "O = 4", "got 3"]),
     "no groups": (lambda: F.conv2d(X, W, groups=0), ValueError, ["groups", "got 0"]),
     "half a group": (lambda: F.conv2d(X, W, groups=1.5), TypeError, ["groups", "1.5"]),
     "bias of another size": (lambda: F.conv2d(X, W, np.zeros(2, np.float32)), ValueError, ["bias", "(4,)", "got (2,)"]),
-    "bias of another size, transposed": (lambda: F.conv_transpose2d(Y, W, np.zeros(4, np.float32)), ValueError, ["bias", "(2,)", "got (4,)"]),
+    "bias of another size, transposed": (lambda: F.conv_transpose2d(Y, W, np.zeros(4, np.float32)), ValueError,
+                                         ["bias", "(2,)", "got (4,)"]),
     "two dtypes": (lambda: F.conv2d(X, W.astype(np.float64)), TypeError, ["one dtype", "float32", "float64"]),
     "integers": (lambda: F.conv2d(X.astype(int), W.astype(int)), TypeError, ["float32 or float64", "int64"]),
-    "output_padding as large as the stride": (lambda: F.conv_transpose2d(Y, W, stride=2, output_padding=(0, 2)), ValueError,
-                                              ["output_padding", "= 2", "got 2 on axis W", "8 to 9"]),
-    "negative output_padding": (lambda: F.conv_transpose2d(Y, W, output_padding=-1), ValueError, ["output_padding", "-1"]),
-    "output_size out of reach": (lambda: F.conv_transpose2d(Y, W, stride=2, output_size=(11, 8)), ValueError, ["axis H", "9 to 10"]),
-    "output_size against output_padding": (lambda: F.conv_transpose2d(Y, W, stride=2, output_padding=1, output_size=(9, 8)), ValueError,
+    "output_padding as large as the stride": (lambda: F.conv_transpose2d(Y, W, stride=2, output_padding=(0, 2)),
+                                              ValueError, ["output_padding", "= 2", "got 2 on axis W", "8 to 9"]),
+    "negative output_padding": (lambda: F.conv_transpose2d(Y, W, output_padding=-1), ValueError,
+                                ["output_padding", "-1"]),
+    "output_size out of reach": (lambda: F.conv_transpose2d(Y, W, stride=2, output_size=(11, 8)), ValueError,
+                                 ["axis H", "9 to 10"]),
+    "output_size against output_padding": (lambda: F.conv_transpose2d(Y, W, stride=2, output_padding=1,
+                                                                      output_size=(9, 8)), ValueError,
                                            ["output_size (9, 8)", "output_padding is (1, 1)"]),
-    "output_padding with same": (lambda: F.conv_transpose2d(Y, W, stride=2, padding="same", output_padding=1), ValueError, ["same", "output_size"]),
-    "output_size against same": (lambda: F.conv_transpose2d(Y, W, stride=2, padding="same", output_size=(9, 8)), ValueError, ["(9, 8)", "(4, 4)"]),
+    "output_padding with same": (lambda: F.conv_transpose2d(Y, W, stride=2, padding="same", output_padding=1),
+                                 ValueError, ["same", "output_size"]),
+    "output_size against same": (lambda: F.conv_transpose2d(Y, W, stride=2, padding="same", output_size=(9, 8)),
+                                 ValueError, ["(9, 8)", "(4, 4)"]),
     "everything cropped": (lambda: F.conv_transpose2d(Y, W, padding=3), ValueError, ["padding", "crops"]),
     "an image smaller than the kernel": (lambda: F.conv2d(X[:, :2], W), ValueError, ["3x2", "does not fit", "2x5"]),
     "a dilated kernel that is too large": (lambda: F.conv2d(X, W, dilation=3), ValueError, ["7x4", "dilation (3, 3)"]),
@@ -381,8 +421,10 @@ REFUSED = {     # what is wrong: (call, error, words of the message)
     "three strides": (lambda: F.conv2d(X, W, stride=(1, 1, 1)), ValueError, ["stride", "(1, 1, 1)"]),
     "a fractional stride": (lambda: F.conv2d(X, W, stride=1.5), TypeError, ["stride", "1.5"]),
     "features of another size": (lambda: F.conv_kernel_grad(X, Y, (3, 3)), ValueError, ["y", "(4, 3)", "(1, 4, 4, 4)"]),
-    "columns of another size": (lambda: F.col2im(np.zeros((1, 4, 4, 12), np.float32), (6, 6), (3, 2)), ValueError, ["cols", "(4, 5)"]),
-    "columns of no whole channel": (lambda: F.col2im(np.zeros((1, 4, 4, 5), np.float32), (6, 5), (3, 2)), ValueError, ["cols", "KH*KW = 6"]),
+    "columns of another size": (lambda: F.col2im(np.zeros((1, 4, 4, 12), np.float32), (6, 6), (3, 2)), ValueError,
+                                ["cols", "(4, 5)"]),
+    "columns of no whole channel": (lambda: F.col2im(np.zeros((1, 4, 4, 5), np.float32), (6, 5), (3, 2)), ValueError,
+                                    ["cols", "KH*KW = 6"]),
     "text": (lambda: F.conv2d("picture", W), TypeError, ["str"]),
 }
 
@@ -444,7 +486,8 @@ def test_an_empty_batch_gives_an_empty_batch(kernels):
     assert np.all(F.conv_kernel_grad(X[:0], Y[:0], (3, 2)).data == 0)
 
 
-@pytest.mark.parametrize("shape, hinted", [((1, 2, 6, 5), True), ((1, 2, 4, 4), True), ((1, 2, 2, 3), False), ((1, 2, 5, 1), False)])
+@pytest.mark.parametrize("shape, hinted",
+                         [((1, 2, 6, 5), True), ((1, 2, 4, 4), True), ((1, 2, 2, 3), False), ((1, 2, 5, 1), False)])
 def test_fault_18_the_hint_is_for_images_that_look_like_it(shape, hinted):
     """Height that merely equals the channel count is no sign of channels first."""
     with pytest.raises(ValueError, match=r"x must be \(N, H, W, 2\)") as caught:

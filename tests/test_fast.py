@@ -1,7 +1,8 @@
 """The pieces that the fast kernels are made of, each against loops written here.
 
-A case draws the arguments of one compiled function and says what they should be afterwards; it runs on copies of them, with
-what is to be written filled with rubbish first. Integers in floats make sums exact: such cases are compared with `==`.
+A case draws the arguments of one compiled function and says what they should be afterwards; it runs
+on copies of them, with what is to be written filled with rubbish first. Integers in floats make
+sums exact: such cases are compared with `==`.
 """
 import inspect
 import itertools
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from minideconv.kernels.fast import columns, combinations, compiled, loops, products, tiles
 from minideconv.kernels.fast.combinations import Taps, Tiling
-from minideconv.kernels.reference import Affine, AdamStep
+from minideconv.kernels.reference import AdamStep, Affine
 from minideconv.shapes import Window
 
 
@@ -78,7 +79,8 @@ def pack(draw, rng, dtype):
     matrix, transposed = integers(rng, dtype, draw(st.integers(1, 9)), draw(st.integers(1, 70))), draw(st.booleans())
     panels = in_panels(matrix, dtype)
     first = draw(st.integers(0, len(panels) - 1))
-    return Case((np.ascontiguousarray(matrix.T) if transposed else matrix, transposed, first, panels[first:]), {3: panels[first:]})
+    return Case((np.ascontiguousarray(matrix.T) if transposed else matrix, transposed, first, panels[first:]),
+                {3: panels[first:]})
 
 
 def trilinear(draw, rng, dtype):
@@ -241,15 +243,17 @@ def adam(draw, rng, dtype):
     return Case((p, g, m, v, step), {0: new_p, 2: new_m, 3: new_v}, exact=False)
 
 
-# The combinations of tiles.py: images and features, of filters with two and with three taps. Rows are combinations, columns a
-# tile's entries.
+# The combinations of tiles.py: images and features, of filters with two and with three taps. Rows
+# are combinations, columns a tile's entries.
 TWO, THREE = (np.array(matrix, float) for matrix in ([[1, -1, 0], [0, 1, 0], [0, 1, -1]],
                                                      [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]))
 OUTPUTS = {3: np.array([[1, 0], [1, 1], [0, -1]], float), 4: np.array([[1, 0], [1, 1], [1, -1], [0, -1]], float)}
 
 
 def blocks(tiling):
-    """k, l and how many tiles every block has: an axis of n outputs has one for two of them, the last combination only for whole pairs."""
+    """k, l and how many tiles every block has: an axis of n outputs has one for two of them, the
+    last combination only for whole pairs.
+    """
     for k, l in itertools.product(range(len(tiling.vertical)), range(len(tiling.horizontal))):
         tall = tiling.rows // 2 if k == len(tiling.vertical) - 1 else (tiling.rows + 1) // 2
         wide = tiling.columns // 2 if l == len(tiling.horizontal) - 1 else (tiling.columns + 1) // 2
@@ -257,11 +261,14 @@ def blocks(tiling):
 
 
 def dependences(tiling, shape):
-    """For each block every (its row, entry of the row, pixel, sign) by which it depends on a pixel of images of `shape`."""
+    """For each block every (its row, entry of the row, pixel, sign) by which it depends on a pixel
+    of images of `shape`.
+    """
     count, height, width, channels = shape
     for k, l, tall, wide in blocks(tiling):
         terms = []
-        pixels = itertools.product(range(count), range(tall), range(wide), range(tiling.side), range(tiling.side), range(channels))
+        pixels = itertools.product(range(count), range(tall), range(wide), range(tiling.side), range(tiling.side),
+                                   range(channels))
         for n, t, s, e, f, c in pixels:
             for (r, a), (q, b) in itertools.product(enumerate(tiling.vertical[k]), enumerate(tiling.horizontal[l])):
                 h, w = tiling.step * (2 * t + r) + e - tiling.top, tiling.step * (2 * s + q) + f - tiling.left
@@ -278,8 +285,8 @@ def tiled(draw, rng, dtype):
     else:
         side, step = draw(st.sampled_from([(1, 1), (2, 2), (1, 2)]))
         vertical, horizontal = draw(st.sampled_from([TWO, THREE])), draw(st.sampled_from([TWO, THREE]))
-    tiling = Tiling(vertical, horizontal, side, step, draw(st.integers(-3, 3)), draw(st.integers(-3, 3)), draw(st.integers(1, 5)),
-                    draw(st.integers(1, 5)))
+    tiling = Tiling(vertical, horizontal, side, step, draw(st.integers(-3, 3)), draw(st.integers(-3, 3)),
+                    draw(st.integers(1, 5)), draw(st.integers(1, 5)))
     shape = draw(st.integers(1, 2)), draw(st.integers(1, 9)), draw(st.integers(1, 9)), draw(st.integers(1, 3))
     return integers(rng, dtype, *shape), tiling, list(dependences(tiling, shape))
 
@@ -304,7 +311,8 @@ def tile_products(draw, rng, dtype):
 def tile_transposed_products(draw, rng, dtype):
     x, tiling, found = tiled(draw, rng, dtype)
     y = integers(rng, dtype, len(x), tiling.rows, tiling.columns, draw(st.sampled_from([1, 2, 33])))
-    of_y = tiling._replace(vertical=OUTPUTS[len(tiling.vertical)], horizontal=OUTPUTS[len(tiling.horizontal)], side=1, step=1, top=0, left=0)
+    of_y = tiling._replace(vertical=OUTPUTS[len(tiling.vertical)], horizontal=OUTPUTS[len(tiling.horizontal)], side=1,
+                           step=1, top=0, left=0)
     add, inner = draw(st.sampled_from([0, 1])), tiling.side ** 2 * x.shape[3]
     before = integers(rng, dtype, len(found), inner, y.shape[3])
     pairs = zip(parts_of(x, found, inner), parts_of(y, list(dependences(of_y, y.shape)), y.shape[3]), strict=True)
@@ -320,7 +328,8 @@ def untile(draw, rng, dtype):
         tiling = tiling._replace(top=0, left=0)
         x = integers(rng, dtype, len(x), tiling.rows, tiling.columns, x.shape[3])
         found = list(dependences(tiling, x.shape))
-    parts, touched = [integers(rng, dtype, size, tiling.side ** 2 * x.shape[3]) for size, _ in found], tile_pixels(tiling, x.shape)
+    parts = [integers(rng, dtype, size, tiling.side ** 2 * x.shape[3]) for size, _ in found]
+    touched = tile_pixels(tiling, x.shape)
     expected = x.copy() if add else np.where(touched, 0, x)
     for part, (_, terms) in zip(parts, found, strict=True):
         for row, entry, pixel, sign in terms:
@@ -340,7 +349,8 @@ def tile_pixels(tiling, shape):
     return inside
 
 
-KERNEL_MATRICES = [np.array(m, float) for m in ([[1, 0], [1, 1], [0, 1]], [[1, 0, 0], [.5, .5, .5], [.5, -.5, .5], [0, 0, 1]])]
+KERNEL_MATRICES = [np.array(m, float)
+                   for m in ([[1, 0], [1, 1], [0, 1]], [[1, 0, 0], [.5, .5, .5], [.5, -.5, .5], [0, 0, 1]])]
 
 
 def kernel_taps(draw, rng, dtype):
@@ -350,7 +360,8 @@ def kernel_taps(draw, rng, dtype):
     size = [step * matrix.shape[1] for matrix in (taps.vertical, taps.horizontal)]
     w, terms = 4 * integers(rng, dtype, *size, draw(st.integers(1, 3)), draw(st.sampled_from([1, 33]))), []
     for (k, rows), (l, columns_) in itertools.product(enumerate(taps.vertical), enumerate(taps.horizontal)):
-        for (a, weight), (b, other), e, f in itertools.product(enumerate(rows), enumerate(columns_), range(side), range(side)):
+        taps_of_two = itertools.product(enumerate(rows), enumerate(columns_), range(side), range(side))
+        for (a, weight), (b, other), e, f in taps_of_two:
             tap = row + step * a + e, column + step * b + f
             terms.append((k * len(taps.horizontal) + l, e * side + f, tap, weight * other))
     return w, taps, terms
@@ -370,7 +381,8 @@ def untile_kernel(draw, rng, dtype):
     """Only the taps of row a of the group are written."""
     w, taps, terms = kernel_taps(draw, rng, dtype)
     count = len(taps.vertical) * len(taps.horizontal)
-    shares, a = 4 * integers(rng, dtype, draw(st.integers(1, 3)), count, taps.side ** 2, *w.shape[2:]), draw(st.integers(0, 1))
+    shares = 4 * integers(rng, dtype, draw(st.integers(1, 3)), count, taps.side ** 2, *w.shape[2:])
+    a = draw(st.integers(0, 1))
     mine = {tap for _, _, tap, _ in terms if (tap[0] - taps.row) // taps.step == a}
     expected = w.copy()
     for tap in mine:
@@ -383,13 +395,16 @@ def untile_kernel(draw, rng, dtype):
 
 CASES = {columns: (im2col, col2im, gather, scatter, correlate), products: (pack,),
          combinations: (tile_products, tile_transposed_products, untile, tile_kernel, untile_kernel),
-         loops: (max_switches, take_pixels, put_pixels, gate, moments, normalise, normalise_sums, normalise_input, adam)}
-READ_AND_WRITTEN = {"adam", "correlate", "tile_transposed_products", "untile", "untile_kernel"}     # they add to, or leave, what is there
+         loops: (max_switches, take_pixels, put_pixels, gate, moments, normalise, normalise_sums, normalise_input,
+                 adam)}
+# They add to, or leave, what is there.
+READ_AND_WRITTEN = {"adam", "correlate", "tile_transposed_products", "untile", "untile_kernel"}
 
 
 def kernels_of(module):
     """The kernels that a module defines: compiled functions with a cache of their own."""
-    compiled_here = {name for name, value in vars(module).items() if isinstance(getattr(value, "_cache", None), compiled.Cache)}
+    compiled_here = {name for name, value in vars(module).items() if isinstance(getattr(value, "_cache", None),
+                                                                                compiled.Cache)}
     return {name for name in compiled_here if inspect.getmodule(vars(module)[name].py_func) is module}
 
 
@@ -438,11 +453,13 @@ def test_kernel_against_loops(module, name, dtype, data, seed):
             assert np.all(found == expected)
         else:
             tolerance = 1e-6 if dtype == np.float64 else 3e-6
-            assert np.allclose(found, expected, rtol=tolerance, atol=tolerance * max(1e-30, np.abs(expected).max(initial=0)))
+            assert np.allclose(found, expected, rtol=tolerance,
+                               atol=tolerance * max(1e-30, np.abs(expected).max(initial=0)))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("channels, outputs", [(1, 1), (7, 15), (8, 16), (9, 17), (32, 31), (33, 32), (65, 33), (129, 64), (257, 5), (3, 270)])
+@pytest.mark.parametrize("channels, outputs", [(1, 1), (7, 15), (8, 16), (9, 17), (32, 31), (33, 32), (65, 33),
+                                               (129, 64), (257, 5), (3, 270)])
 @pytest.mark.parametrize("count, side", [(1, 3), (2, 9), (5, 16)])
 def test_whole_blocks_and_their_edges(dtype, channels, outputs, count, side):
     """Sizes around those of a register block (rows, columns, depth) and of what is multiplied at a time."""
@@ -464,7 +481,8 @@ def test_whole_blocks_and_their_edges(dtype, channels, outputs, count, side):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("kernel, stride, channels, outputs", [(4, 2, 70, 5), (3, 1, 3, 33), (3, 1, 270, 17), (5, 2, 9, 8), (5, 2, 260, 3)])
+@pytest.mark.parametrize("kernel, stride, channels, outputs",
+                         [(4, 2, 70, 5), (3, 1, 3, 33), (3, 1, 270, 17), (5, 2, 9, 8), (5, 2, 260, 3)])
 def test_more_tiles_and_channels_than_are_multiplied_at_a_time(monkeypatch, dtype, kernel, stride, channels, outputs):
     """The shorter ways against the direct one, on integers."""
     monkeypatch.setattr(tiles, "POSITIONS", 1)
@@ -494,7 +512,8 @@ for channels, outputs, kernel in ((3, 2, 2), (9, 40, 2), (9, 33, 3)):
     window = Window((kernel, kernel), (1, 1), (1, 0), (1, 1), (3, 3), (3 + 2 - kernel, 4 - kernel))
     for number in (np.float32, np.float64):
         x = np.arange(2.0 * 9 * channels).astype(number).reshape(2, 3, 3, channels) % 7
-        w = np.arange(1.0 * kernel ** 2 * channels * outputs).astype(number).reshape(kernel, kernel, channels, outputs) % 5
+        w = np.arange(1.0 * kernel ** 2 * channels * outputs).astype(number) % 5
+        w = w.reshape(kernel, kernel, channels, outputs)
         y = reference.gather(x, w, window)
         assert np.array_equal(fast.gather(x, w, window), y)
         assert np.array_equal(fast.scatter(y, w, window), reference.scatter(y, w, window))
@@ -505,8 +524,8 @@ print(type(columns.gather).__name__)
 
 def test_the_products_can_be_stepped_through():
     """NUMBA_DISABLE_JIT=1: what is written in the compiler's language has its loops in Python."""
-    answer = subprocess.run([sys.executable, "-c", PRODUCTS], env={**os.environ, "NUMBA_DISABLE_JIT": "1"}, capture_output=True,
-                            text=True)
+    answer = subprocess.run([sys.executable, "-c", PRODUCTS], env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+                            capture_output=True, text=True)
     assert answer.stdout.split() == ["function"], answer.stderr
 
 
@@ -535,8 +554,8 @@ assert products.WIDE != wide
 
 def test_the_block_of_the_other_processors(tmp_path):
     """Eight rows of a whole panel with AVX-512, six of half a panel without: the same results."""
-    answer = subprocess.run([sys.executable, "-c", OTHER_BLOCK + PRODUCTS], env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
-                            capture_output=True, text=True)
+    answer = subprocess.run([sys.executable, "-c", OTHER_BLOCK + PRODUCTS],
+                            env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}, capture_output=True, text=True)
     assert answer.stdout.split() == ["CPUDispatcher"], answer.stderr
 
 

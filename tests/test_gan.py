@@ -81,7 +81,9 @@ def turn_of(real, fake):
 def test_non_saturating_loss_by_its_formula():
     real, fake = np.array([[0.5], [-1.0]]), np.array([[2.0], [0.25]])
     loss = LOSSES["ns"]
-    probability = lambda logits: 1 / (1 + np.exp(-logits))
+
+    def probability(logits):
+        return 1 / (1 + np.exp(-logits))
     turn = turn_of(real, fake)
     assert np.isclose(
         loss.discriminator(turn).item(), -np.log(probability(real)).mean() - np.log(1 - probability(fake)).mean()

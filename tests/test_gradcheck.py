@@ -1,4 +1,6 @@
-"""The checkers checked: gradients that are wrong on purpose must be caught, and named with their input, entry and both numbers."""
+"""The checkers checked: gradients that are wrong on purpose must be caught, and named with their
+input, entry and both numbers.
+"""
 import re
 
 import numpy as np
@@ -10,7 +12,8 @@ from minideconv import GradcheckError, Tensor
 from minideconv import tensor as engine
 
 X = np.array([[0.5, -1.25, 2.0], [1.5, 0.75, -0.25]])
-FINDING = re.compile(r"input (\d+) at entry \(([\d, ]*)\) .*the tape says (\S+), central differences say (\S+) \((\d+) of (\d+) entries\)")
+FINDING = re.compile(r"input (\d+) at entry \(([\d, ]*)\) .*the tape says (\S+), central differences say (\S+) "
+                     r"\((\d+) of (\d+) entries\)")
 
 
 @pytest.fixture
@@ -23,7 +26,8 @@ def primitive(monkeypatch):
 def finding(error):
     """input, entry, tape, slope, wrong entries, all entries: as the message names them."""
     place, entry, tape, slope, wrong, total = FINDING.search(str(error.value)).groups()
-    return int(place), tuple(int(i) for i in entry.split(",") if i.strip()), float(tape), float(slope), int(wrong), int(total)
+    entry = tuple(int(i) for i in entry.split(",") if i.strip())
+    return int(place), entry, float(tape), float(slope), int(wrong), int(total)
 
 
 # ---- right gradients pass
@@ -35,11 +39,13 @@ def test_right_gradients_pass(check):
     assert check(lambda x: F.conv2d(x, X.reshape(1, 2, 3, 1)), np.arange(12.0).reshape(1, 2, 2, 3)) is True
 
 
-@pytest.mark.parametrize("fn, x", [(lambda x: 1e3 * x ** 3, X), (lambda x: (5 * x).exp(), X), (lambda x: x.sqrt(), np.array([1e-2])),
-                                   (lambda x: (20 * x).exp(), X / 10), (lambda x: F.softplus(50 * x), X / 10)])
+@pytest.mark.parametrize("fn, x", [(lambda x: 1e3 * x ** 3, X), (lambda x: (5 * x).exp(), X),
+                                   (lambda x: x.sqrt(), np.array([1e-2])), (lambda x: (20 * x).exp(), X / 10),
+                                   (lambda x: F.softplus(50 * x), X / 10)])
 def test_a_steep_curve_is_no_kink(fn, x):
     assert md.gradcheck(fn, x, rtol=1e-4)
-    assert md.gradcheck(lambda x: 10 * x ** 2, X, eps=1e-3)         # the slopes to both sides differ by 0.02, and half of it at half the step
+    # The slopes to both sides differ by 0.02, and half of it at half the step.
+    assert md.gradcheck(lambda x: 10 * x ** 2, X, eps=1e-3)
 
 
 def test_only_what_requires_a_gradient_is_checked(primitive):
@@ -80,7 +86,8 @@ def test_a_wrong_factor_is_named_with_both_numbers(primitive, factor):
     with pytest.raises(GradcheckError) as error:
         md.gradcheck(square, X)
     place, entry, tape, slope, wrong, total = finding(error)
-    truth = np.random.default_rng(0).standard_normal(X.shape) * 2 * X           # the random cotangent, by default from seed 0
+    # The random cotangent, by default from seed 0.
+    truth = np.random.default_rng(0).standard_normal(X.shape) * 2 * X
     worst = np.unravel_index(np.argmax(np.abs(truth)), X.shape)
     assert (place, entry, wrong, total) == (0, worst, 6, 6)
     assert np.isclose(tape, factor * truth[worst], rtol=1e-8) and np.isclose(slope, truth[worst], rtol=1e-6)
@@ -143,7 +150,8 @@ def test_a_wrong_second_order_passes_the_first(primitive):
 def test_a_second_order_that_is_wrong_for_the_cotangent_is_caught(primitive):
     @primitive
     def twice(x):
-        return 2 * x.data, lambda g: Tensor(2 * g.data)     # right in value, but the incoming gradient's history is lost
+        # Right in value, but the incoming gradient's history is lost.
+        return 2 * x.data, lambda g: Tensor(2 * g.data)
     assert md.gradcheck(twice, X)
     with pytest.raises(GradcheckError, match="input 1 at entry"):
         md.gradgradcheck(twice, X)
@@ -173,8 +181,9 @@ def test_the_cotangent_comes_from_the_callers_generator(primitive):
 # ---- what cannot be checked is said
 
 @pytest.mark.parametrize("fn, x, entry", [
-    (F.relu, np.array([1.0, 0.0, -1.0]), "(1,)"), (lambda x: F.leaky_relu(x, 0.2), np.array([[2.0], [0.0]]), "(1, 0)"), (abs, np.array(0.0), "()"),
-    (lambda x: x.max(), np.array([1.0, 3.0, 3.0]), ""), (lambda x: md.maximum(x, np.array([1.0, 2.0])), np.array([1.5, 2.0]), "(1,)")])
+    (F.relu, np.array([1.0, 0.0, -1.0]), "(1,)"), (lambda x: F.leaky_relu(x, 0.2), np.array([[2.0], [0.0]]), "(1, 0)"),
+    (abs, np.array(0.0), "()"), (lambda x: x.max(), np.array([1.0, 3.0, 3.0]), ""),
+    (lambda x: md.maximum(x, np.array([1.0, 2.0])), np.array([1.5, 2.0]), "(1,)")])
 def test_a_kink_is_called_a_kink(fn, x, entry):
     with pytest.raises(GradcheckError, match="sits on a kink") as error:
         md.gradcheck(fn, x)
@@ -219,10 +228,12 @@ def test_adjoints_pass():
     assert md.adjoint_check(lambda x: matrix @ x, lambda y: matrix.T @ y, (3,), (2,), rtol=0) is True
     assert md.adjoint_check(lambda x: matrix @ x, lambda y: matrix.T @ y, (3,))
     kernel = np.random.default_rng(0).standard_normal((3, 3, 2, 4))             # no integers: rounding is allowed for
-    assert md.adjoint_check(lambda x: F.conv2d(x, kernel, stride=2), lambda y: F.conv_transpose2d(y, kernel, stride=2), (2, 7, 7, 2))
+    assert md.adjoint_check(lambda x: F.conv2d(x, kernel, stride=2), lambda y: F.conv_transpose2d(y, kernel, stride=2),
+                            (2, 7, 7, 2))
 
 
-@pytest.mark.parametrize("wrong", [lambda y: np.arange(9.0).reshape(3, 3) @ y, lambda y: -(np.arange(9.0).reshape(3, 3).T @ y), lambda y: y * 0])
+@pytest.mark.parametrize("wrong", [lambda y: np.arange(9.0).reshape(3, 3) @ y,
+                                   lambda y: -(np.arange(9.0).reshape(3, 3).T @ y), lambda y: y * 0])
 def test_what_is_no_adjoint_is_caught_with_both_numbers(wrong):
     matrix = np.arange(9.0).reshape(3, 3)
     rng = np.random.default_rng(0)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import minideconv as md
 import minideconv.functional as F
 from minideconv.kernels import fast, reference
-from minideconv.kernels.reference import Affine, AdamStep
+from minideconv.kernels.reference import AdamStep, Affine
 from minideconv.shapes import Window
 
 
@@ -26,12 +26,15 @@ def integers(rng, dtype, *shape):
 
 @st.composite
 def windows(draw):
-    """A convolution's integers, from the number of windows: the image is what they reach, less the padding, and a few pixels more."""
+    """A convolution's integers, from the number of windows: the image is what they reach, less the
+    padding, and a few pixels more.
+    """
     axes = []
     for _ in "hw":
         kernel, stride, dilation = draw(st.integers(1, 4)), draw(st.integers(1, 4)), draw(st.integers(1, 3))
         features, before, after = draw(st.integers(1, 4)), draw(st.integers(0, 3)), draw(st.integers(0, 3))
-        image = max(1, (features - 1) * stride + dilation * (kernel - 1) + 1 - before - after + draw(st.integers(0, stride - 1)))
+        reached = (features - 1) * stride + dilation * (kernel - 1) + 1
+        image = max(1, reached - before - after + draw(st.integers(0, stride - 1)))
         axes.append((kernel, stride, before, dilation, image, features))
     return Window(*zip(*axes, strict=True))
 
@@ -51,7 +54,8 @@ def both(name, *arguments):
     for module in (reference, fast):
         copies = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
         results.append(getattr(module, name)(*copies))
-        assert all(np.array_equal(*pair, equal_nan=pair[0].dtype.kind == "f") for pair in zip(copies, arguments, strict=True)
+        assert all(np.array_equal(*pair, equal_nan=pair[0].dtype.kind == "f")
+                   for pair in zip(copies, arguments, strict=True)
                    if isinstance(pair[0], np.ndarray))
     return results
 
@@ -76,7 +80,8 @@ def test_the_three_products(dtype, window, groups, count, seed):
     """gather, scatter and correlate are the partial derivatives of one form, group by group."""
     rng, window = np.random.default_rng(seed), window._replace(groups=groups)
     c, o = rng.integers(1, 4, 2)
-    x, y = integers(rng, dtype, count, *window.image, groups * c), integers(rng, dtype, count, *window.features, groups * o)
+    x = integers(rng, dtype, count, *window.image, groups * c)
+    y = integers(rng, dtype, count, *window.features, groups * o)
     w = integers(rng, dtype, *window.kernel, c, groups * o)
     by_y, by_x, by_w = np.zeros_like(y), np.zeros_like(x), np.zeros_like(w)
     for (i, j, u, v, h, k), g in itertools.product(touches(window), range(groups)):
@@ -109,7 +114,9 @@ def test_columns(dtype, window, count, seed):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8, np.int8, np.bool_])
 @given(data=st.data(), seed=st.integers(0, 2 ** 16))
 def test_pooling_switches(dtype, data, seed):
-    """Ties are frequent among few integers; NaN and infinities are strewn in. Padding never wins, not even against the least number."""
+    """Ties are frequent among few integers; NaN and infinities are strewn in. Padding never wins,
+    not even against the least number.
+    """
     rng, axes = np.random.default_rng(seed), []
     for _ in "hw":
         kernel = data.draw(st.integers(1, 4))
@@ -190,11 +197,13 @@ def test_adam(dtype):
     mean, square = 0.9 * m + 0.1 * slope, 0.99 * v * v + 0.01 * slope ** 2
     moved = p - 0.01 * mean / step.correction1 / (np.sqrt(square / step.correction2) + 1e-8)
     for found in results:
-        assert all(np.allclose(*pair, rtol=1e-5, atol=1e-6) for pair in zip(found, (moved, g, mean, square), strict=True))
+        assert all(np.allclose(*pair, rtol=1e-5, atol=1e-6)
+                   for pair in zip(found, (moved, g, mean, square), strict=True))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
-@pytest.mark.parametrize("shapes", [((2, 3), (3, 4)), ((700, 90), (90, 130)), ((3, 400), (400, 2000)), ((2, 3, 4), (2, 4, 5)),
+@pytest.mark.parametrize("shapes",
+                         [((2, 3), (3, 4)), ((700, 90), (90, 130)), ((3, 400), (400, 2000)), ((2, 3, 4), (2, 4, 5)),
                                     ((4000, 1), (1, 300)), ((0, 3), (3, 2))])
 def test_matmul(dtype, shapes):
     a, b = (integers(np.random.default_rng(0), dtype, *shape) for shape in shapes)
@@ -202,7 +211,8 @@ def test_matmul(dtype, shapes):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8, np.bool_])
-@pytest.mark.parametrize("shape, axes", [((300, 28, 28, 3), (0, 1, 2)), ((300, 28, 28, 3), (1, 2)), ((5, 4), (0, 1)), ((0, 3), (0,))])
+@pytest.mark.parametrize("shape, axes",
+                         [((300, 28, 28, 3), (0, 1, 2)), ((300, 28, 28, 3), (1, 2)), ((5, 4), (0, 1)), ((0, 3), (0,))])
 @pytest.mark.parametrize("keepdims", [True, False])
 def test_sums(dtype, shape, axes, keepdims):
     """Fault 1: integers and booleans add up in 64 bits, in large arrays too."""
@@ -219,19 +229,22 @@ def test_both_have_the_same_functions():
             if inspect.isfunction(value) and inspect.getmodule(value) is reference and not name.startswith("_")}
     assert mine == names | {"by_group"}
     for name in names:
-        assert list(inspect.signature(getattr(fast, name)).parameters) == list(inspect.signature(getattr(reference, name)).parameters)
+        one, other = (list(inspect.signature(getattr(room, name)).parameters) for room in (fast, reference))
+        assert one == other
 
 
 # ---- what a reader meets who steps through `reference`
 
 def entered(call):
-    """The functions of the package that a call enters, and how many of them stand on one another at the deepest product."""
+    """The functions of the package that a call enters, and how many of them stand on one another at
+    the deepest product.
+    """
     seen, deepest = set(), [0]
 
     def watch(frame, event, argument):
         if event == "call" and "minideconv" in frame.f_code.co_filename and not frame.f_code.co_name.startswith("<"):
             seen.add(frame.f_code)
-        if event == "call" and frame.f_code is reference.im2col.__code__ or event == "call" and frame.f_code is reference.col2im.__code__:
+        if event == "call" and frame.f_code in (reference.im2col.__code__, reference.col2im.__code__):
             depth = 0
             while frame:
                 depth += "minideconv" in frame.f_code.co_filename and "tests" not in frame.f_code.co_filename
@@ -246,17 +259,21 @@ def entered(call):
 
 
 @pytest.mark.parametrize("as_tensors", [True, False])
-@pytest.mark.parametrize("operation, shape", [("conv2d", (1, 6, 6, 1)), ("conv_transpose2d", (1, 3, 3, 2)), ("conv_kernel_grad", (1, 6, 6, 1))])
+@pytest.mark.parametrize("operation, shape", [("conv2d", (1, 6, 6, 1)), ("conv_transpose2d", (1, 3, 3, 2)),
+                                              ("conv_kernel_grad", (1, 6, 6, 1))])
 def test_the_readable_path_is_short(operation, shape, as_tensors):
-    """At most 18 functions of this package for one operation, 36 for its gradients, none about speed, and no deeper than 7."""
+    """At most 18 functions of this package for one operation, 36 for its gradients, none about
+    speed, and no deeper than 7.
+    """
     rng = np.random.default_rng(0)
-    arrays = [rng.standard_normal(shape), rng.standard_normal((1, 3, 3, 2) if operation == "conv_kernel_grad" else (4, 4, 1, 2))]
+    arrays = [rng.standard_normal(shape),
+              rng.standard_normal((1, 3, 3, 2) if operation == "conv_kernel_grad" else (4, 4, 1, 2))]
     arguments = [md.Tensor(a, requires_grad=True) if as_tensors else a for a in arrays]
     settings = ((4, 2, 1) if operation == "conv_kernel_grad" else (None, 2, 1))
     md.kernels.use("reference")
     try:
         result, seen, depth = entered(lambda: getattr(F, operation)(*arguments, *settings))
-        assert len(seen) <= 18, sorted(code.co_qualname if hasattr(code, "co_qualname") else code.co_name for code in seen)
+        assert len(seen) <= 18, sorted(getattr(code, "co_qualname", code.co_name) for code in seen)
         assert depth <= 7
         if as_tensors:
             cotangent = rng.standard_normal(result.shape)
@@ -272,7 +289,8 @@ def test_the_readable_path_is_short(operation, shape, as_tensors):
 def test_reference_needs_neither_numba_nor_threads():
     """A program that only ever reads loads nothing about speed."""
     program = ("import sys, numpy as np, minideconv as md, minideconv.functional as F; md.kernels.use('reference'); "
-               "x = md.Tensor(np.ones((2, 8, 8, 3)), requires_grad=True); F.conv2d(x, np.ones((3, 3, 3, 4))).sum().backward(); "
+               "x = md.Tensor(np.ones((2, 8, 8, 3)), requires_grad=True); "
+               "F.conv2d(x, np.ones((3, 3, 3, 4))).sum().backward(); "
                "print({'numba', 'threadpoolctl', 'minideconv.kernels.fast'} & set(sys.modules))")
     answer = subprocess.run([sys.executable, "-c", program], env=dict(os.environ), capture_output=True, text=True)
     assert answer.stdout.strip() == "set()", answer.stderr

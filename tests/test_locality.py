@@ -1,6 +1,8 @@
-"""A pixel never reaches an output whose window does not hold it (fault 3): not by a shorter way of computing, not as NaN.
+"""A pixel never reaches an output whose window does not hold it (fault 3): not by a shorter way of
+computing, not as NaN.
 
-Lesson 6 counts a receptive field by this. For every path: which outputs change when one number changes is what the window says.
+Lesson 6 counts a receptive field by this. For every path: which outputs change when one number
+changes is what the window says.
 """
 import itertools
 
@@ -48,7 +50,8 @@ def test_fault_03_what_changes_is_what_the_window_says(kernels, kernel, stride, 
         place = tuple(int(rng.integers(n)) for n in x.shape)
         changed[place] = data.draw(st.sampled_from(VALUES))
         if transposed:
-            before, after = (F.conv_transpose2d(a, weight, None, stride, padding, output_size=size).data for a in (x, changed))
+            before, after = (F.conv_transpose2d(a, weight, None, stride, padding, output_size=size).data
+                             for a in (x, changed))
             reach = sees(window)[:, :, place[1], place[2]]
         else:
             before, after = (F.conv2d(a, weight, None, stride, padding).data for a in (x, changed))
@@ -63,7 +66,7 @@ def test_fault_03_an_infinity_arrives_as_an_infinity(kernels, monkeypatch, kerne
     """Where all that a window sums is finite but for one infinity, the sum is infinite, never NaN."""
     monkeypatch.setattr(tiles, "POSITIONS", 1)
     rng = np.random.default_rng(0)
-    x, w = rng.uniform(0.5, 1, (2, 12, 12, 32)).astype(np.float32), rng.uniform(0.5, 1, (kernel, kernel, 32, 32)).astype(np.float32)
+    x, w = (rng.uniform(0.5, 1, shape).astype(np.float32) for shape in ((2, 12, 12, 32), (kernel, kernel, 32, 32)))
     x[1, 5, 6, 7] = -np.inf
     y = F.conv2d(x, w, np.ones(32, np.float32), stride, kernel // 2).data
     assert np.isneginf(y).any() and not np.isnan(y).any()
@@ -71,14 +74,17 @@ def test_fault_03_an_infinity_arrives_as_an_infinity(kernels, monkeypatch, kerne
     g[0, 2, 2, 5] = np.inf
     back = F.conv_transpose2d(g, w, None, stride, kernel // 2).data
     assert np.isposinf(back).any() and not np.isnan(back).any()
-    by_w = F.conv_kernel_grad(x, np.abs(y * 0 + 1 if np.isfinite(y).all() else np.ones_like(y)), kernel, stride, kernel // 2).data
+    by_w = F.conv_kernel_grad(x, np.abs(y * 0 + 1 if np.isfinite(y).all() else np.ones_like(y)), kernel, stride,
+                              kernel // 2).data
     assert np.isneginf(by_w).any() and not np.isnan(by_w).any()
 
 
 def test_fault_03_the_example(kernels):
-    """5x5 stride 2 with 32 channels: one NaN reaches the outputs of its own windows, 2x2 or 3x3 of them, times 32 channels."""
+    """5x5 stride 2 with 32 channels: one NaN reaches the outputs of its own windows, 2x2 or 3x3 of
+    them, times 32 channels.
+    """
     rng = np.random.default_rng(0)
-    x, w = rng.standard_normal((4, 32, 32, 32)).astype(np.float32), rng.standard_normal((5, 5, 32, 32)).astype(np.float32)
+    x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((4, 32, 32, 32), (5, 5, 32, 32)))
     for h, k, count in ((8, 8, 9), (9, 8, 6), (9, 9, 4)):
         x[1, h, k, 3] = np.nan
         assert np.isnan(F.conv2d(x, w, None, 2, 2).data).sum() == 32 * count

@@ -30,7 +30,8 @@ def by_formula(x, weight=None, bias=None, eps=1e-5, slope=1.0):
         values = [float(v) for v in x[..., c].ravel()]
         mean = sum(values) / len(values)
         variance = sum((v - mean) ** 2 for v in values) / len(values)
-        z = (x[..., c] - mean) / (variance + eps) ** 0.5 * (1 if weight is None else weight[c]) + (0 if bias is None else bias[c])
+        scale, shift = 1 if weight is None else weight[c], 0 if bias is None else bias[c]
+        z = (x[..., c] - mean) / (variance + eps) ** 0.5 * scale + shift
         y[..., c] = np.where(z > 0, z, slope * z)
         means.append(mean)
         variances.append(variance)
@@ -66,11 +67,12 @@ def test_first_gradients(kernels, shape, slope):
     x, weight, bias, g = batch(shape)
     tensors = [md.Tensor(a, requires_grad=True) for a in (x, weight, bias)]
     F.batch_norm(tensors[0], None, None, *tensors[1:], training=True, negative_slope=slope).backward(g)
-    for tensor, expected in zip(tensors, gradients_by_formula(x, weight, bias, g, slope=slope)):
+    for tensor, expected in zip(tensors, gradients_by_formula(x, weight, bias, g, slope=slope), strict=True):
         assert np.allclose(tensor.grad, expected, rtol=1e-8, atol=1e-9)
 
 
-@given(seed=st.integers(0, 1000), momentum=st.sampled_from([0.0, 0.1, 0.5, 1.0]), shape=st.sampled_from([(4, 2), (2, 3, 2, 3)]))
+@given(seed=st.integers(0, 1000), momentum=st.sampled_from([0.0, 0.1, 0.5, 1.0]),
+       shape=st.sampled_from([(4, 2), (2, 3, 2, 3)]))
 def test_running_statistics_follow_pytorchs_rule(kernels, seed, momentum, shape):
     """In place; the running variance is unbiased, the one that normalises is not."""
     x, weight, bias, _ = batch(shape, seed)
@@ -95,12 +97,15 @@ def test_evaluation_uses_and_keeps_the_running_statistics(slope):
     assert mean.tolist() == [1, -2] and var.tolist() == [4, 0.25]
     y.backward(g)
     through = np.where(z > 0, g, slope * g)
-    for tensor, expected in zip(tensors, (through * weight / np.sqrt(var + 0.5), (through * xhat).sum((0, 1, 2)), through.sum((0, 1, 2)))):
+    gradients = through * weight / np.sqrt(var + 0.5), (through * xhat).sum((0, 1, 2)), through.sum((0, 1, 2))
+    for tensor, expected in zip(tensors, gradients, strict=True):
         assert np.allclose(tensor.grad, expected, rtol=1e-12)
 
 
 def second_order(y, inputs, g):
-    """Gradients of a sum of squared gradients: what a gradient penalty asks for. It does not depend on the bias, but on all else."""
+    """Gradients of a sum of squared gradients: what a gradient penalty asks for. It does not depend
+    on the bias, but on all else.
+    """
     first = md.grad(y, inputs, gradient=g, create_graph=True)
     return md.grad(sum((one * one).sum() for one in first), (*inputs[:2], g))
 
@@ -117,7 +122,7 @@ def test_fused_slope_equals_batch_norm_then_leaky_relu_in_both_orders(kernels, s
         y = F.batch_norm(inputs[0], *running, *inputs[1:], training=training, negative_slope=0.2 if fused else 1.0)
         y = y if fused else F.leaky_relu(y, 0.2)
         found.append([y, *md.grad(y, inputs, gradient=g), *second_order(y, inputs, cotangent)])
-    for one, other in zip(*found):
+    for one, other in zip(*found, strict=True):
         assert np.allclose(one.data, other.data, rtol=1e-8, atol=1e-8)
 
 
@@ -142,7 +147,7 @@ def test_chunks_of_rows_change_only_the_rounding(kernels, monkeypatch):
     y = F.batch_norm(tensors[0], None, None, *tensors[1:], training=True)
     assert np.allclose(y.data, by_formula(x, weight, bias)[0], rtol=1e-10, atol=1e-12)
     y.backward(g)
-    for tensor, expected in zip(tensors, gradients_by_formula(x, weight, bias, g)):
+    for tensor, expected in zip(tensors, gradients_by_formula(x, weight, bias, g), strict=True):
         assert np.allclose(tensor.grad, expected, rtol=1e-8, atol=1e-9)
 
 
@@ -189,10 +194,13 @@ def test_layer_without_running_statistics_always_uses_the_batch():
 X = np.zeros((4, 3), np.float32)
 REFUSED = {
     "three axes": (lambda: F.batch_norm(X[None], None, None, training=True), r"x must be .*got shape \(1, 4, 3\)"),
-    "one value per channel": (lambda: F.batch_norm(X[:1], None, None, training=True), r"at least 2 values per channel.*\(1, 3\)"),
+    "one value per channel": (lambda: F.batch_norm(X[:1], None, None, training=True),
+                              r"at least 2 values per channel.*\(1, 3\)"),
     "no statistics": (lambda: F.batch_norm(X, None, None), "running_mean and running_var must be given"),
-    "a weight of another size": (lambda: F.batch_norm(X, None, None, np.ones(4), training=True), r"weight .*\(3,\).*got \(4,\)"),
-    "statistics of another size": (lambda: F.batch_norm(X, np.ones(3), np.ones((1, 3))), r"running_var .*\(3,\).*got \(1, 3\)"),
+    "a weight of another size": (lambda: F.batch_norm(X, None, None, np.ones(4), training=True),
+                                 r"weight .*\(3,\).*got \(4,\)"),
+    "statistics of another size": (lambda: F.batch_norm(X, np.ones(3), np.ones((1, 3))),
+                                   r"running_var .*\(3,\).*got \(1, 3\)"),
     "momentum above 1": (lambda: nn.BatchNorm2d(3, momentum=1.5), "momentum must lie in"),
     "no channels": (lambda: nn.BatchNorm2d(0), "num_features must be at least 1; got 0"),
 }
@@ -216,7 +224,8 @@ def test_fault_12_a_nearly_constant_channel_far_from_zero_keeps_its_digits(kerne
     y = F.batch_norm(tensors[0], None, None, *tensors[1:], training=True)
     assert np.abs(y.data - exact).max() <= 4e-6 * np.abs(exact).max()
     y.backward(g)
-    for tensor, expected in zip(tensors, gradients_by_formula(x.astype(np.float64), weight, bias, g.astype(np.float64)), strict=True):
+    gradients = gradients_by_formula(x.astype(np.float64), weight, bias, g.astype(np.float64))
+    for tensor, expected in zip(tensors, gradients, strict=True):
         assert np.abs(tensor.grad - expected).max() <= 2e-5 * np.abs(expected).max()
 
 

@@ -1,4 +1,5 @@
-"""Arithmetic, reductions, shape changes, indexing and products give what NumPy gives, and say what is wrong where they cannot.
+"""Arithmetic, reductions, shape changes, indexing and products give what NumPy gives, and say what
+is wrong where they cannot.
 
 Data are small integers held in float64: their sums and products are exact, so most comparisons are `==`.
 """
@@ -56,7 +57,8 @@ def test_arithmetic_broadcasts_as_numpy_does(pair):
     a, b = pair
     nonzero = b + 0.5
     assert equal(Tensor(a) + Tensor(b), np.asarray(a + b)) and equal(Tensor(a) - Tensor(b), np.asarray(a - b))
-    assert equal(Tensor(a) * Tensor(b), np.asarray(a * b)) and equal(Tensor(a) / Tensor(nonzero), np.asarray(a / nonzero))
+    assert equal(Tensor(a) * Tensor(b), np.asarray(a * b))
+    assert equal(Tensor(a) / Tensor(nonzero), np.asarray(a / nonzero))
     assert equal(md.maximum(Tensor(a), Tensor(b)), np.asarray(np.maximum(a, b)))
     assert equal(md.where(a > b, Tensor(a), Tensor(b)), np.where(a > b, a, b))
 
@@ -72,17 +74,19 @@ def test_the_gradient_of_a_broadcast_array_is_summed_over_its_copies(pair, seed)
         expected = np.zeros(tensor.shape)
         for index in np.ndindex(every_copy.shape):                      # each copy back to the entry that it came from
             own = index[len(index) - tensor.ndim:]
-            expected[tuple(i if n > 1 else 0 for i, n in zip(own, tensor.shape))] += every_copy[index]
+            expected[tuple(i if n > 1 else 0 for i, n in zip(own, tensor.shape, strict=True))] += every_copy[index]
         assert np.array_equal(tensor.grad, expected)
 
 
-@pytest.mark.parametrize("other", [3, 3.0, np.float64(3), np.int64(3), np.array([3.0, 4.0]), np.array([3, 4]), [3.0, 4.0]], ids=repr)
+@pytest.mark.parametrize("other", [3, 3.0, np.float64(3), np.int64(3), np.array([3.0, 4.0]), np.array([3, 4]),
+                                   [3.0, 4.0]], ids=repr)
 def test_operators_take_numbers_and_arrays_on_either_side(other):
     a = np.array([[1.0, 2.0], [5.0, 7.0]])
     x = Tensor(a)
-    for mine, expected in ((x + other, a + other), (other + x, other + a), (x - other, a - other), (other - x, other - a),
-                           (x * other, a * other), (other * x, other * a), (x / other, a / other), (other / x, other / a),
-                           (x ** other, a ** other), (other ** x, other ** a)):
+    for mine, expected in ((x + other, a + other), (other + x, other + a), (x - other, a - other),
+                           (other - x, other - a), (x * other, a * other), (other * x, other * a),
+                           (x / other, a / other), (other / x, other / a), (x ** other, a ** other),
+                           (other ** x, other ** a)):
         assert isinstance(mine, Tensor) and equal(mine, expected)
 
 
@@ -94,7 +98,8 @@ def test_an_operator_in_place_leaves_the_old_array_alone():
 
 
 @pytest.mark.parametrize("name, expected", [
-    ("exp", np.exp), ("log", np.log), ("sqrt", np.sqrt), ("abs", np.abs), ("__neg__", np.negative), ("__abs__", np.abs)])
+    ("exp", np.exp), ("log", np.log), ("sqrt", np.sqrt), ("abs", np.abs), ("__neg__", np.negative),
+    ("__abs__", np.abs)])
 def test_functions_of_each_entry(name, expected):
     array = np.arange(1.0, 9.0).reshape(2, 4) * (-1 if "abs" in name else 1)
     assert equal(getattr(Tensor(array), name)(), expected(array))
@@ -172,8 +177,9 @@ def test_the_gradient_of_a_sum_is_its_transpose(case):
 @pytest.mark.parametrize("name", ["sum", "mean", "max", "min"])
 def test_reductions_name_a_wrong_axis(name):
     reduce = getattr(Tensor(np.ones((2, 3))), name)
-    for axis, error, words in ((2, ValueError, "axis 2 is out of bounds for a Tensor of 2 axes"), (-3, ValueError, "axis -3"),
-                               ((0, -2), ValueError, "twice"), (1.0, TypeError, "1.0"), ("0", TypeError, "'0'")):
+    for axis, error, words in ((2, ValueError, "axis 2 is out of bounds for a Tensor of 2 axes"),
+                               (-3, ValueError, "axis -3"), ((0, -2), ValueError, "twice"),
+                               (1.0, TypeError, "1.0"), ("0", TypeError, "'0'")):
         with pytest.raises(error, match=words):
             reduce(axis=axis)
 
@@ -262,7 +268,7 @@ def check_index(array, index):
     places = np.asarray(np.arange(array.size).reshape(array.shape)[index])      # which entry each result was
     g = whole(taken.shape)
     expected = np.zeros(array.size)
-    for place, weight in zip(places.ravel(), g.ravel()):
+    for place, weight in zip(places.ravel(), g.ravel(), strict=True):
         expected[place] += weight
     y.backward(g)
     assert np.array_equal(x.grad, expected.reshape(array.shape))
@@ -284,8 +290,9 @@ def test_boolean_masks(array, data):
 
 
 @pytest.mark.parametrize("index", [
-    [0, 0, 2], ([0, 0], [1, 1]), (slice(None), [1, 1, 0]), (np.array([[0, 1], [1, 0]]), Ellipsis, 2), (0, np.array([1, 1]), slice(None, None, -1)),
-    (np.array([True, False, True]), 1), (Ellipsis, [-1, -1]), (None, [0, 0]), np.int64(1), (slice(2, 0, -1), 0), True, (), Ellipsis], ids=repr)
+    [0, 0, 2], ([0, 0], [1, 1]), (slice(None), [1, 1, 0]), (np.array([[0, 1], [1, 0]]), Ellipsis, 2),
+    (0, np.array([1, 1]), slice(None, None, -1)), (np.array([True, False, True]), 1), (Ellipsis, [-1, -1]),
+    (None, [0, 0]), np.int64(1), (slice(2, 0, -1), 0), True, (), Ellipsis], ids=repr)
 def test_mixed_indices(index):
     check_index(whole((3, 2, 4)), index)
 
@@ -321,7 +328,9 @@ def factors(draw):
 @given(factors())
 def test_matmul_has_numpys_rules(pair):
     a, b = pair
-    assert equal(Tensor(a) @ Tensor(b), np.asarray(a @ b)) and equal(a @ Tensor(b), np.asarray(a @ b)) and equal(Tensor(a) @ b, np.asarray(a @ b))
+    assert equal(Tensor(a) @ Tensor(b), np.asarray(a @ b))
+    assert equal(a @ Tensor(b), np.asarray(a @ b))
+    assert equal(Tensor(a) @ b, np.asarray(a @ b))
 
 
 @given(factors())
@@ -355,9 +364,10 @@ def test_matmul_names_both_shapes(a, b):
 
 @pytest.mark.parametrize("linear, shape", [
     (lambda x: -x, (2, 3)), (lambda x: x * 3 - x, (4,)), (lambda x: x.sum(axis=(0, 2), keepdims=True), (2, 3, 2)),
-    (lambda x: x.reshape(3, -1), (2, 3)), (lambda x: x.transpose(1, 2, 0), (2, 3, 4)), (lambda x: ops.broadcast_to(x, (2, 3, 4)), (3, 1)),
-    (lambda x: x[[0, 0, 1], ::-1], (2, 3)), (lambda x: md.concatenate([x, x[:1], x]), (2, 3)), (lambda x: md.stack([x, 2 * x], axis=1), (2, 3)),
-    (lambda x: x @ whole((3, 2)), (4, 3)),
-    (lambda x: whole((5, 4)) @ x, (4, 3)), (lambda x: md.where(whole((2, 3)) > 0, x, 2 * x), (2, 3))])
+    (lambda x: x.reshape(3, -1), (2, 3)), (lambda x: x.transpose(1, 2, 0), (2, 3, 4)),
+    (lambda x: ops.broadcast_to(x, (2, 3, 4)), (3, 1)), (lambda x: x[[0, 0, 1], ::-1], (2, 3)),
+    (lambda x: md.concatenate([x, x[:1], x]), (2, 3)), (lambda x: md.stack([x, 2 * x], axis=1), (2, 3)),
+    (lambda x: x @ whole((3, 2)), (4, 3)), (lambda x: whole((5, 4)) @ x, (4, 3)),
+    (lambda x: md.where(whole((2, 3)) > 0, x, 2 * x), (2, 3))])
 def test_a_linear_operation_and_its_vjp_are_adjoint(linear, shape):
     assert md.adjoint_check(linear, transpose_of(linear, shape), shape, rtol=0)

@@ -1,4 +1,6 @@
-"""The thread pool: the same bits for any number of threads, several users at once, faults, nesting, BLAS's setting, and forks."""
+"""The thread pool: the same bits for any number of threads, several users at once, faults, nesting,
+BLAS's setting, and forks.
+"""
 import os
 import subprocess
 import sys
@@ -33,13 +35,14 @@ def trio(seed=0):
     rng = np.random.default_rng(seed)
     x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((12, 11, 10, 6), (4, 4, 6, 9)))
     y = F.conv2d(x, w, stride=2, padding=1).data
-    return [y, F.conv_transpose2d(y, w, stride=2, padding=1, output_size=(11, 10)).data, F.conv_kernel_grad(x, y, 4, 2, 1).data,
-            F.im2col(x, 3).data]
+    return [y, F.conv_transpose2d(y, w, stride=2, padding=1, output_size=(11, 10)).data,
+            F.conv_kernel_grad(x, y, 4, 2, 1).data, F.im2col(x, 3).data]
 
 
 def normalised(seed=0):
     rng = np.random.default_rng(seed)
-    x, weight, bias = (md.Tensor(rng.standard_normal(shape).astype(np.float32), requires_grad=True) for shape in ((9, 20, 7, 5), 5, 5))
+    x, weight, bias = (md.Tensor(rng.standard_normal(shape).astype(np.float32), requires_grad=True)
+                       for shape in ((9, 20, 7, 5), 5, 5))
     running = np.zeros(5, np.float32), np.ones(5, np.float32)
     y = F.batch_norm(x, *running, weight, bias, training=True, negative_slope=0.2)
     y.backward(rng.standard_normal(y.shape).astype(np.float32))
@@ -49,9 +52,9 @@ def normalised(seed=0):
 def training(seed=0):
     """Two steps of a small network, every kernel of the engine on the way."""
     rng = np.random.default_rng(seed)
-    model = nn.Sequential(nn.Conv2d(1, 8, 4, stride=2, padding=1, rng=rng), nn.BatchNorm2d(8), nn.LeakyReLU(0.2), nn.MaxPool2d(2),
-                          nn.ConvTranspose2d(8, 4, 4, stride=2, padding=1, rng=rng), nn.LeakyReLU(0.2), nn.Flatten(),
-                          nn.Linear(256, 300, rng=rng), nn.Linear(300, 1, rng=rng))
+    model = nn.Sequential(nn.Conv2d(1, 8, 4, stride=2, padding=1, rng=rng), nn.BatchNorm2d(8), nn.LeakyReLU(0.2),
+                          nn.MaxPool2d(2), nn.ConvTranspose2d(8, 4, 4, stride=2, padding=1, rng=rng), nn.LeakyReLU(0.2),
+                          nn.Flatten(), nn.Linear(256, 300, rng=rng), nn.Linear(300, 1, rng=rng))
     optimiser = optim.Adam(model.parameters(), 1e-3)
     x, target = rng.standard_normal((40, 16, 16, 1)).astype(np.float32), rng.integers(0, 2, (40, 1))
     for _ in range(2):
@@ -69,7 +72,7 @@ def test_bit_identical_for_any_number_of_threads(kernels, small_chunks, job):
         md.set_num_threads(threads)
         results.append(job())
     for other in results[1:]:
-        assert all(np.array_equal(a, b) for a, b in zip(results[0], other))
+        assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
 def test_a_large_product_is_split_alike_for_any_number_of_threads():
@@ -99,7 +102,7 @@ def test_several_users_at_once_get_what_each_gets_alone(kernels, small_chunks, j
     for seed in range(4):
         assert len(together[seed]) == 3
         for again in together[seed]:
-            assert all(np.array_equal(a, b) for a, b in zip(alone[seed], again))
+            assert all(np.array_equal(a, b) for a, b in zip(alone[seed], again, strict=True))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
@@ -202,7 +205,8 @@ def test_scratch_memory_is_each_threads_own():
     thread.start()
     thread.join()
     assert not np.shares_memory(mine, other[0]) and mine.flags.c_contiguous and mine.ctypes.data % 64 == 0
-    assert np.shares_memory(mine, parallel.scratch("test", (2,), np.float64)) and not np.shares_memory(mine, parallel.scratch("b", (2,), np.float64))
+    assert np.shares_memory(mine, parallel.scratch("test", (2,), np.float64))
+    assert not np.shares_memory(mine, parallel.scratch("b", (2,), np.float64))
 
 
 def test_nothing_begins_after_a_failure():
@@ -249,7 +253,8 @@ child = os.fork()
 signal.alarm(20)            # a child that waits for its parent's threads waits for ever
 after = F.conv2d(x, w).data
 if child == 0:
-    os._exit(0 if np.array_equal(before, after) and parallel.num_threads() == 2 and threading.active_count() == 2 else 3)
+    two = parallel.num_threads() == threading.active_count() == 2
+    os._exit(0 if np.array_equal(before, after) and two else 3)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
@@ -260,7 +265,8 @@ def test_a_forked_child_computes_with_a_pool_of_its_own():
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("n, error", [(0, ValueError), (-1, ValueError), (1.5, TypeError), ("2", TypeError), (True, TypeError)])
+@pytest.mark.parametrize("n, error",
+                         [(0, ValueError), (-1, ValueError), (1.5, TypeError), ("2", TypeError), (True, TypeError)])
 def test_set_num_threads_names_what_it_wants(n, error):
     with pytest.raises(error, match="n must be"):
         md.set_num_threads(n)

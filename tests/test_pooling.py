@@ -30,11 +30,11 @@ def pools(draw):
 def windows(x, kernel, stride, pads):
     """(i, j, rows, columns): the pixels of the image that each window covers."""
     stride = stride or kernel
-    counts = [(size + 2 * p - k) // s + 1 for size, k, s, p in zip(x.shape[1:3], kernel, stride, pads)]
+    counts = [(size + 2 * p - k) // s + 1 for size, k, s, p in zip(x.shape[1:3], kernel, stride, pads, strict=True)]
     for i in range(counts[0]):
         for j in range(counts[1]):
             yield i, j, *([at for at in range(o * s - p, o * s - p + k) if 0 <= at < size]
-                          for o, k, s, p, size in zip((i, j), kernel, stride, pads, x.shape[1:3]))
+                          for o, k, s, p, size in zip((i, j), kernel, stride, pads, x.shape[1:3], strict=True))
 
 
 def naive_max(x, kernel, stride, pads):
@@ -141,16 +141,20 @@ def test_pixel_shuffle(n, h, w, c, r):
 X = np.zeros((1, 4, 4, 2), np.float32)
 REFUSED = {
     "three axes": (lambda: F.max_pool2d(X[0], 2), ValueError, "4 axes"),
-    "padding above half of the kernel": (lambda: F.max_pool2d(X, 2, padding=2), ValueError, "padding must be at most half"),
+    "padding above half of the kernel": (lambda: F.max_pool2d(X, 2, padding=2), ValueError,
+                                         "padding must be at most half"),
     "a kernel larger than the image": (lambda: F.avg_pool2d(X, 5), ValueError, "does not fit"),
     "indices of another shape": (lambda: F.max_unpool2d(X, np.zeros((1, 4, 4, 1), int), 2), ValueError,
                                  r"indices must have x's shape \(1, 4, 4, 2\)"),
-    "indices outside": (lambda: F.max_unpool2d(X, np.full(X.shape, 64), 2), ValueError, r"indices must lie in \[0, 64\).*got 64 to 64"),
+    "indices outside": (lambda: F.max_unpool2d(X, np.full(X.shape, 64), 2), ValueError,
+                        r"indices must lie in \[0, 64\).*got 64 to 64"),
     "negative indices": (lambda: F.max_unpool2d(X, np.full(X.shape, -1), 2), ValueError, "indices must lie in"),
     "fractional indices": (lambda: F.max_unpool2d(X, X, 2), TypeError, "indices must be integers; got float32"),
-    "an unknown mode": (lambda: F.upsample(X, 2, "cubic"), ValueError, "mode must be 'nearest' or 'bilinear'; got 'cubic'"),
+    "an unknown mode": (lambda: F.upsample(X, 2, "cubic"), ValueError,
+                        "mode must be 'nearest' or 'bilinear'; got 'cubic'"),
     "a fractional factor": (lambda: F.upsample(X, 1.5), TypeError, "scale_factor"),
-    "channels that cannot be shuffled": (lambda: F.pixel_shuffle(X, 2), ValueError, r"multiple of r \* r = 4 channels; got shape \(1, 4, 4, 2\)"),
+    "channels that cannot be shuffled": (lambda: F.pixel_shuffle(X, 2), ValueError,
+                                         r"multiple of r \* r = 4 channels; got shape \(1, 4, 4, 2\)"),
 }
 
 
@@ -162,8 +166,9 @@ def test_what_does_not_fit_is_refused(name):
 
 
 def test_float32_stays_float32(kernels):
-    assert {F.max_pool2d(X, 2).dtype, F.avg_pool2d(X, 2).dtype, F.avg_pool2d(X, 3, 1, 1, count_include_pad=False).dtype, F.upsample(X, 2).dtype,
-            F.upsample(X, 2, "bilinear").dtype, F.max_unpool2d(X, np.zeros(X.shape, int), 2).dtype} == {np.dtype(np.float32)}
+    assert {F.max_pool2d(X, 2).dtype, F.avg_pool2d(X, 2).dtype, F.avg_pool2d(X, 3, 1, 1, count_include_pad=False).dtype,
+            F.upsample(X, 2).dtype, F.upsample(X, 2, "bilinear").dtype,
+            F.max_unpool2d(X, np.zeros(X.shape, int), 2).dtype} == {np.dtype(np.float32)}
 
 
 @pytest.mark.parametrize("pool", [F.max_pool2d, F.avg_pool2d])
@@ -178,4 +183,5 @@ def test_padding_is_spelled_as_in_convolutions(kernels, pool):
 def test_unpooling_same(kernels):
     x = integers(0, 2, 6, 4, 3)
     y, switches = F.max_pool2d(x, 3, 2, "same", return_indices=True)
-    assert np.array_equal(F.max_unpool2d(y, switches, 3, 2, "same").data, F.max_unpool2d(y, switches, 3, 2, "same", (6, 4)).data)
+    assert np.array_equal(F.max_unpool2d(y, switches, 3, 2, "same").data,
+                          F.max_unpool2d(y, switches, 3, 2, "same", (6, 4)).data)

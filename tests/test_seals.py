@@ -1,4 +1,6 @@
-"""The alarm of the tape: any change of an array between the operation that used it and the walk back, and no false alarm."""
+"""The alarm of the tape: any change of an array between the operation that used it and the walk
+back, and no false alarm.
+"""
 import gc
 
 import numpy as np
@@ -52,7 +54,9 @@ def test_fault_05_a_change_of_a_large_array_is_noticed(change, dtype):
     alarm(loss)
 
 
-@pytest.mark.parametrize("shape, place", [((100_003,), i) for i in (0, 1, 508, 509, 50_000, 100_001, 100_002)] + [((300, 301), (299, 300)), ((5_000,), 4_999)])
+@pytest.mark.parametrize("shape, place", [
+    *(((100_003,), i) for i in (0, 1, 508, 509, 50_000, 100_001, 100_002)),
+    ((300, 301), (299, 300)), ((5_000,), 4_999)])
 def test_fault_05_one_entry_anywhere(shape, place):
     for dtype in (np.float32, np.float64):
         x = Tensor(large(*shape, dtype=dtype), requires_grad=True)
@@ -76,7 +80,8 @@ def test_fault_05_every_exchange_of_two_entries_has_another_fingerprint():
 def test_fault_05_results_between_are_watched_once_they_are_seen():
     x = Tensor(large(100, 50, 4), requires_grad=True)
     for seen_before in (True, False):
-        for door in (lambda t: t.data, lambda t: t.numpy(), np.asarray, lambda t: t.detach().data, lambda t: t.detach()[1:].data.base):
+        for door in (lambda t: t.data, lambda t: t.numpy(), np.asarray, lambda t: t.detach().data,
+                     lambda t: t.detach()[1:].data.base):
             y = x * 2
             if seen_before:
                 array = door(y)
@@ -88,8 +93,9 @@ def test_fault_05_results_between_are_watched_once_they_are_seen():
 
 
 VIEWS = {
-    "reshape": lambda x: x.reshape(-1), "transpose": lambda x: x.T, "a slice": lambda x: x[3:, :, ::-1], "new axis": lambda x: x[None],
-    "detach": lambda x: x.detach(), "a view of a view": lambda x: x.reshape(50, -1).T[1:].detach(),
+    "reshape": lambda x: x.reshape(-1), "transpose": lambda x: x.T, "a slice": lambda x: x[3:, :, ::-1],
+    "new axis": lambda x: x[None], "detach": lambda x: x.detach(),
+    "a view of a view": lambda x: x.reshape(50, -1).T[1:].detach(),
 }
 
 
@@ -125,7 +131,8 @@ def test_fault_05_the_users_own_array_is_watched():
     alarm(loss)
 
 
-@pytest.mark.parametrize("array", [large(300, 200).T, large(200, 300, 4)[::2, 1:-1, 1], large(90_000)[::-1], large(4, 100, 100).transpose(2, 0, 1)],
+@pytest.mark.parametrize("array", [large(300, 200).T, large(200, 300, 4)[::2, 1:-1, 1], large(90_000)[::-1],
+                                   large(4, 100, 100).transpose(2, 0, 1)],
                          ids=["transposed", "sliced", "reversed", "permuted"])
 def test_fault_05_arrays_that_lie_in_pieces(array):
     x = Tensor(array, requires_grad=True)
@@ -135,7 +142,8 @@ def test_fault_05_arrays_that_lie_in_pieces(array):
     alarm(loss)
 
 
-@pytest.mark.parametrize("make", [lambda p: optim.SGD(p, lr=1e-3), lambda p: optim.SGD(p, lr=1e-3, momentum=0.9), lambda p: optim.Adam(p, lr=1e-5)],
+@pytest.mark.parametrize("make", [lambda p: optim.SGD(p, lr=1e-3), lambda p: optim.SGD(p, lr=1e-3, momentum=0.9),
+                                  lambda p: optim.Adam(p, lr=1e-5)],
                          ids=["SGD", "momentum", "Adam"])
 def test_fault_05_an_optimizers_step(make):
     x = Tensor(large(64, 28, 28, 4), requires_grad=True)

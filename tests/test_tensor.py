@@ -1,4 +1,6 @@
-"""The tape: what it records and when it is freed, the walk back along it, and the alarm when an array changed underneath."""
+"""The tape: what it records and when it is freed, the walk back along it, and the alarm when an
+array changed underneath.
+"""
 import gc
 import threading
 import tracemalloc
@@ -20,9 +22,10 @@ def leaf(data, dtype=np.float64):
 # ---- construction
 
 @pytest.mark.parametrize("data, dtype, shape", [
-    (1, np.float32, ()), (1.5, np.float32, ()), ([1, 2], np.float32, (2,)), ([[1.0], [2.0]], np.float32, (2, 1)), ([True, False], np.bool_, (2,)),
-    (np.zeros(2, np.float32), np.float32, (2,)), (np.zeros(2), np.float64, (2,)), (np.zeros(2, np.int64), np.int64, (2,)),
-    (np.float64(2), np.float64, ()), (np.zeros(2, np.uint8), np.uint8, (2,)), (np.zeros((0, 3)), np.float64, (0, 3))], ids=repr)
+    (1, np.float32, ()), (1.5, np.float32, ()), ([1, 2], np.float32, (2,)), ([[1.0], [2.0]], np.float32, (2, 1)),
+    ([True, False], np.bool_, (2,)), (np.zeros(2, np.float32), np.float32, (2,)), (np.zeros(2), np.float64, (2,)),
+    (np.zeros(2, np.int64), np.int64, (2,)), (np.float64(2), np.float64, ()), (np.zeros(2, np.uint8), np.uint8, (2,)),
+    (np.zeros((0, 3)), np.float64, (0, 3))], ids=repr)
 def test_construction(data, dtype, shape):
     tensor = Tensor(data)
     assert type(tensor.data) is np.ndarray and tensor.dtype == dtype and tensor.shape == shape
@@ -36,8 +39,8 @@ def test_an_array_is_kept_not_copied():
 
 
 @pytest.mark.parametrize("data, words", [
-    (Tensor([1.0]), "detach"), (np.zeros(2, np.complex64), "complex64"), (np.zeros(2, np.float16), "float16"), ("text", "float32, float64"),
-    (None, "object"), ([object()], "object")], ids=str)
+    (Tensor([1.0]), "detach"), (np.zeros(2, np.complex64), "complex64"), (np.zeros(2, np.float16), "float16"),
+    ("text", "float32, float64"), (None, "object"), ([object()], "object")], ids=str)
 def test_what_is_no_array_of_numbers_is_refused(data, words):
     with pytest.raises(TypeError, match=words):
         Tensor(data)
@@ -86,7 +89,9 @@ def test_backward_twice_adds_up(shape):
     y.backward()
     first = x.grad
     y.backward()
-    assert type(x.grad) is np.ndarray and np.array_equal(first, np.full(shape, 6.0)) and np.array_equal(x.grad, np.full(shape, 12.0))
+    assert type(x.grad) is np.ndarray
+    assert np.array_equal(first, np.full(shape, 6.0))
+    assert np.array_equal(x.grad, np.full(shape, 12.0))
 
 
 def test_gradients_never_share_memory():
@@ -95,7 +100,8 @@ def test_gradients_never_share_memory():
     y = a + b                               # both vjps hand on the very same gradient
     y.backward(weight)
     y.backward(weight, inputs=[a])
-    assert not any(np.shares_memory(one, other) for one, other in ((a.grad, b.grad), (a.grad, weight), (b.grad, weight)))
+    assert not any(np.shares_memory(one, other)
+                   for one, other in ((a.grad, b.grad), (a.grad, weight), (b.grad, weight)))
     a.grad[...] = 7
     assert np.array_equal(b.grad, np.ones(4)) and np.array_equal(weight, np.ones(4))
 
@@ -196,7 +202,8 @@ def test_what_nobody_asked_for_is_not_computed():
         return names
 
     loss = F.conv2d(x, weight).sum()
-    assert "conv_kernel" not in work(lambda: md.grad(loss, x)) and "conv_transpose" not in work(lambda: md.grad(loss, weight))
+    assert "conv_kernel" not in work(lambda: md.grad(loss, x))
+    assert "conv_transpose" not in work(lambda: md.grad(loss, weight))
     both = work(loss.backward)
     assert "conv_kernel" in both and "conv_transpose" in both
     weight.requires_grad = False            # a frozen network
@@ -290,7 +297,8 @@ def small_gan():
     rng = np.random.default_rng(0)
     generator = nn.Sequential(nn.Linear(4, 32, rng=rng), nn.Reshape(2, 2, 8), nn.BatchNorm2d(8), nn.LeakyReLU(0.2),
                               nn.ConvTranspose2d(8, 1, 4, stride=2, padding="same", rng=rng), nn.Tanh())
-    critic = nn.Sequential(nn.Conv2d(1, 4, 4, stride=2, padding="same", rng=rng), nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(16, 1, rng=rng))
+    critic = nn.Sequential(nn.Conv2d(1, 4, 4, stride=2, padding="same", rng=rng), nn.LeakyReLU(0.2), nn.Flatten(),
+                           nn.Linear(16, 1, rng=rng))
     of_generator, of_critic = optim.Adam(generator.parameters()), optim.Adam(critic.parameters())
     real = Tensor(rng.standard_normal((4, 4, 4, 1), np.float32))
 
@@ -313,7 +321,9 @@ def test_two_hundred_steps_leave_nothing_behind():
     step()                                  # compiles the kernels, which is slow work to trace
 
     def living():
-        """Live Tensors, and bytes. The collector's run empties the interpreter's own stores of old tuples, and must find no cycle."""
+        """Live Tensors, and bytes. The collector's run empties the interpreter's own stores of old
+        tuples, and must find no cycle.
+        """
         found = gc.collect()
         return found, len([o for o in gc.get_objects() if type(o) is Tensor]), tracemalloc.get_traced_memory()[0]
     gc.disable()
@@ -335,7 +345,8 @@ def test_two_hundred_steps_leave_nothing_behind():
 # ---- arrays that change under a live tape
 
 @pytest.mark.parametrize("size", [3, 100_000])
-@pytest.mark.parametrize("make", [lambda p: optim.SGD(p, lr=0.1), lambda p: optim.SGD(p, lr=0.1, momentum=0.9), lambda p: optim.Adam(p)],
+@pytest.mark.parametrize("make", [lambda p: optim.SGD(p, lr=0.1), lambda p: optim.SGD(p, lr=0.1, momentum=0.9),
+                                  lambda p: optim.Adam(p)],
                          ids=["SGD", "momentum", "Adam"])
 def test_an_optimisers_step_between_forward_and_backward(make, size):
     x = leaf(np.linspace(1, 2, size), np.float32)
@@ -384,8 +395,9 @@ def test_new_data_after_the_walk_is_fine():
 
 
 @pytest.mark.parametrize("array", [
-    np.full(3, np.nan), np.zeros(0), np.full((), 2.0), np.full(100_000, np.nan), np.random.default_rng(0).standard_normal((400, 300)).T,
-    np.broadcast_to(np.ones(300), (200, 300))], ids=["nan", "empty", "number", "many nan", "transposed", "broadcast"])
+    np.full(3, np.nan), np.zeros(0), np.full((), 2.0), np.full(100_000, np.nan),
+    np.random.default_rng(0).standard_normal((400, 300)).T, np.broadcast_to(np.ones(300), (200, 300))],
+                         ids=["nan", "empty", "number", "many nan", "transposed", "broadcast"])
 def test_no_false_alarm(array):
     x = Tensor(array, requires_grad=True)
     loss = (x * x).sum()
@@ -396,12 +408,13 @@ def test_no_false_alarm(array):
 
 # ---- dtypes
 
-@pytest.mark.parametrize("number", [2, 2.0, True, np.float64(2), np.int64(2), np.float32(2), np.array(2.0), np.array([2, 2]),
+@pytest.mark.parametrize("number",
+                         [2, 2.0, True, np.float64(2), np.int64(2), np.float32(2), np.array(2.0), np.array([2, 2]),
                                     np.array([True, True])], ids=repr)
 def test_numbers_do_not_turn_float32_into_float64(number):
     x = leaf([1.0, 3.0], np.float32)
-    for y in (x + number, number + x, x - number, number - x, x * number, number * x, x / number, number / x, x ** number, number ** x,
-              md.maximum(x, number), md.where(np.array([True, False]), x, number)):
+    for y in (x + number, number + x, x - number, number - x, x * number, number * x, x / number, number / x,
+              x ** number, number ** x, md.maximum(x, number), md.where(np.array([True, False]), x, number)):
         assert y.dtype == np.float32
         x.grad = None
         y.sum().backward()

@@ -1,7 +1,9 @@
-"""What `minideconv bench` measures: layers and whole training steps, each built on this engine as a function without arguments.
+"""What `minideconv bench` measures: layers and whole training steps, each built on this engine as a
+function without arguments.
 
-Notation: a layer has an image side (N, H, W, C), a feature side (N, OH, OW, O), the smaller one where it strides, and a kernel (KH, KW, C, O).
-conv2d goes from image to features, conv_transpose2d from features to image.
+Notation: a layer has an image side (N, H, W, C), a feature side (N, OH, OW, O), the smaller one
+where it strides, and a kernel (KH, KW, C, O). conv2d goes from image to features, conv_transpose2d
+from features to image.
 """
 from typing import NamedTuple
 
@@ -66,10 +68,11 @@ def cases(groups) -> list[Case]:
             continue
         if group in ("layers", "layers4x4"):
             for layer in LAYERS if group == "layers" else LAYERS_4X4:
-                spec = {"kind": "layer", **dict(zip(fields, layer))}
+                spec = {"kind": "layer", **dict(zip(fields, layer, strict=True))}
                 rows.append(Case(group, layer_name(spec), spec))
         elif group in ("step", "threads"):
-            rows.append(Case(group, "GAN step, batch 128" + (", 1 thread" if group == "threads" else ""), {"kind": "gan", "batch": 128}))
+            rows.append(Case(group, "GAN step, batch 128" + (", 1 thread" if group == "threads" else ""),
+                             {"kind": "gan", "batch": 128}))
         elif group == "batches":
             rows += [Case(group, f"GAN step, batch {batch}", {"kind": "gan", "batch": batch}) for batch in BATCHES]
         else:
@@ -79,7 +82,9 @@ def cases(groups) -> list[Case]:
 
 
 def layer_sizes(spec) -> tuple[int, int]:
-    """Height (= width) of a layer's image side and of its feature side. A transposed layer goes from features to the image."""
+    """Height (= width) of a layer's image side and of its feature side. A transposed layer goes
+    from features to the image.
+    """
     size, kernel, stride, padding = spec["size"], spec["kernel"], spec["stride"], spec["padding"]
     if spec["op"] == "conv2d":
         return size, conv_size(size, kernel, stride, padding, padding)
@@ -106,10 +111,12 @@ def build(spec):
         return _layer(spec, rng)
     batch = spec["batch"]
     if spec["kind"] == "gan":
-        networks, real, noise = (Generator((28, 28, 1), rng=rng), Discriminator((28, 28, 1), rng=rng)), (batch, 28, 28, 1), (batch, 100)
+        networks = Generator((28, 28, 1), rng=rng), Discriminator((28, 28, 1), rng=rng)
+        real, noise = (batch, 28, 28, 1), (batch, 100)
     else:
         networks, real, noise = pair_networks(rng), (batch, 256, 256, 3), (batch, 256, 256, 3)
-    return adversarial_step(*networks, lambda: Tensor(rng.standard_normal(noise, np.float32)), Tensor(rng.random(real, np.float32)))
+    return adversarial_step(*networks, lambda: Tensor(rng.standard_normal(noise, np.float32)),
+                            Tensor(rng.random(real, np.float32)))
 
 
 def _layer(spec, rng):
@@ -128,7 +135,9 @@ def _layer(spec, rng):
 
 
 def pair_networks(rng):
-    """An image-to-image generator and a discriminator for 256x256x3: layers of 4x4, each but the last with LeakyReLU 0.2."""
+    """An image-to-image generator and a discriminator for 256x256x3: layers of 4x4, each but the
+    last with LeakyReLU 0.2.
+    """
     def stack(layers):
         return [part for layer in layers for part in (layer, nn.LeakyReLU(0.2))]
     generator = nn.Sequential(
@@ -136,13 +145,16 @@ def pair_networks(rng):
                 nn.Conv2d(64, 32, 4, 2, 1, rng=rng), nn.ConvTranspose2d(32, 32, 4, 2, 1, rng=rng)]),
         nn.Conv2d(32, 3, 4, 1, "same", rng=rng))
     widths = (3, 64, 128, 256, 512)
-    discriminator = nn.Sequential(*stack([nn.Conv2d(narrow, wide, 4, 2, 1, rng=rng) for narrow, wide in zip(widths, widths[1:])]),
+    discriminator = nn.Sequential(*stack([nn.Conv2d(narrow, wide, 4, 2, 1, rng=rng)
+                                          for narrow, wide in zip(widths[:-1], widths[1:], strict=True)]),
                                   nn.Flatten(), nn.Linear(512 * 16 * 16, 1, rng=rng))
     return generator, discriminator
 
 
 def adversarial_step(generator, discriminator, noise, real):
-    """A function that plays one round of the trainer's game on the batch `real` and on fresh noise(), without reading pictures."""
+    """A function that plays one round of the trainer's game on the batch `real` and on fresh
+    noise(), without reading pictures.
+    """
     optimizers = [optim.Adam(network.parameters(), 2e-4, (0.5, 0.999)) for network in (generator, discriminator)]
     players = Players(generator, discriminator, *optimizers)
     return lambda: play_round(players, LOSSES["ns"], real, noise())

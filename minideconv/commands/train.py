@@ -25,8 +25,8 @@ FIXED = ("preset", "loss", "conditional", "batch_size", "seed", "out")      # wh
 
 def register(commands) -> None:
     """Add the command to what add_subparsers() gave."""
-    from ..gan import LOSSES, PRESETS
     from ..data import SOURCES
+    from ..gan import LOSSES, PRESETS
     default = PRESETS["default"]
     parser = commands.add_parser("train", help="train a GAN and write a run folder", description=DESCRIPTION,
                                  epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)

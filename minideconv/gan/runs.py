@@ -35,8 +35,8 @@ def new_run(out=None, *, data="strokes", data_dir=None, preset: str = "default",
     if batch_size > len(images):
         raise ValueError(f"--batch-size {batch_size} is more than the {len(images)} training images")
     classes = None if conditional is None else len(names) if conditional else 0
-    config = Config(data=data_room.resolve(data), image_shape=images.shape[1:], count=len(images), checksum=checksum, names=names,
-                    preset=preset, classes=classes, **settings)
+    config = Config(data=data_room.resolve(data), image_shape=images.shape[1:], count=len(images), checksum=checksum,
+                    names=names, preset=preset, classes=classes, **settings)
     trainer = Trainer(config, images, labels)
     return Run.create(out, trainer, config, name=Path(config.data).stem or "run")
 

@@ -104,7 +104,9 @@ def _beside(part, shorter):
 
 
 def _settle(part, direct, bias):
-    """Numbers of a shorter way that are not finite give way to the direct one's (all others stay); then the bias is added."""
+    """Numbers of a shorter way that are not finite give way to the direct one's (all others stay);
+    then the bias is added.
+    """
     if direct is not part:
         np.copyto(part, direct, where=~np.isfinite(part))
     if bias is not None:

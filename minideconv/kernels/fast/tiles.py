@@ -167,7 +167,9 @@ def finite(part) -> bool:
 
 
 def _finish(part, bias) -> bool:
-    """Add the bias to a chunk of results while it is in a cache; False, and nothing is added, where it is not finite."""
+    """Add the bias to a chunk of results while it is in a cache; False, and nothing is added, where
+    it is not finite.
+    """
     if not finite(part):
         return False
     if bias is not None:
