@@ -103,7 +103,8 @@ def gradcheck(fn, *inputs, eps=1e-6, rtol=1e-5, atol=1e-7, rng=None):
         tape = np.zeros(tensor.shape) if tape is None else tape.data
         slope, kinks = slopes(fn, tensors, cotangents, tensor, eps)
         wrong = ~(np.abs(tape - slope) <= atol * max(1, abs(middle)) + rtol * np.maximum(np.abs(tape), np.abs(slope)))
-        for mask, what in ((kinks, "sits on a kink or beside one, where differences show no gradient: move the input away from it"), (wrong, "is wrong")):
+        for mask, what in ((kinks, "sits on a kink or beside one, where differences show no gradient: move the "
+                                   "input away from it"), (wrong, "is wrong")):
             if mask.any():
                 distance = np.nan_to_num(np.abs(tape - slope), nan=np.inf)
                 worst = np.unravel_index(np.argmax(np.where(mask, distance, -1)), mask.shape)

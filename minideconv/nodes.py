@@ -26,5 +26,6 @@ class Node:
         for place, (tensor, seal) in enumerate(zip(self.inputs, self.seals, strict=True)):
             if tensor.array is not seal.array or seal.broken():
                 how = "replaced" if tensor.array is not seal.array else "changed in place"
-                raise TapeError(f"input {place} of {self.name}, shape {tensor.shape}, was {how} after {self.name} ran and before the walk back, so "
+                raise TapeError(f"input {place} of {self.name}, shape {tensor.shape}, was {how} after {self.name} "
+                                "ran and before the walk back, so "
                                 f"its gradient would be wrong: run the forward pass again after changing it")

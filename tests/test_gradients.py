@@ -111,8 +111,10 @@ TABLE = [
     Entry("batch_norm_training", lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True, negative_slope=0.2),
           (lattice(5, 3), lattice(3, seed=1), lattice(3, seed=2))),
     Entry("batch_norm_training", lambda x: F.batch_norm(x, None, None, training=True), (lattice(5, 3),)),
-    Entry("_logistic_loss", lambda x, t: F.binary_cross_entropy_with_logits(x, t, reduction="none"), (lattice(2, 3), fraction(2, 3, seed=1))),
-    Entry("_bernoulli_entropy", lambda x, t: F.binary_cross_entropy(x, t, reduction="none"), (fraction(2, 3), fraction(2, 3, seed=1))),
+    Entry("_logistic_loss", lambda x, t: F.binary_cross_entropy_with_logits(x, t, reduction="none"),
+          (lattice(2, 3), fraction(2, 3, seed=1))),
+    Entry("_bernoulli_entropy", lambda x, t: F.binary_cross_entropy(x, t, reduction="none"),
+          (fraction(2, 3), fraction(2, 3, seed=1))),
     Entry("_cut_log", PRIMITIVES["_cut_log"], (positive(2, 3),)),
 ]
 

@@ -10,7 +10,6 @@ import pytest
 
 import minideconv as md
 from minideconv import functional, gradcheck, nn, optim
-from minideconv.kernels import fast, reference
 
 PACKAGE = Path(md.__file__).parent
 
@@ -20,8 +19,9 @@ ORDER = """
     kernels/fast/compiled.py  kernels/fast/runs.py  kernels/fast/products.py  kernels/fast/columns.py
     kernels/fast/combinations.py  kernels/fast/tiles.py  kernels/fast/lowering.py  kernels/fast/loops.py
     kernels/fast/rows.py  kernels/fast/__init__.py  kernels/__init__.py
-    dtypes.py  seals.py  nodes.py  switches.py  tensor.py  shaping.py  reductions.py  ops.py  conv.py  activations.py  pooling.py  norm.py
-    losses.py  functional.py  numpy_calls.py
+    dtypes.py  seals.py  nodes.py  switches.py  tensor.py  shaping.py  reductions.py  ops.py  conv.py  activations.py
+    pooling.py
+    norm.py  losses.py  functional.py  numpy_calls.py
     storage.py  nn/module.py  nn/init.py  nn/layers.py  nn/sequential.py  nn/__init__.py  optim.py
     gradcheck.py  profile.py
     data/strokes.py  data/__init__.py  data/mnist.py  data/pictures.py  data/points.py  data/augment.py

@@ -17,7 +17,9 @@ class Places:
         return np.array([0, 0, 1])
 
 
-@pytest.mark.parametrize("index", [[0, 0, 1], (np.array([0, 0, 1]),), array.array("i", [0, 0, 1]), Places(), md.Tensor(np.array([0, 0, 1])),
+@pytest.mark.parametrize("index",
+                         [[0, 0, 1], (np.array([0, 0, 1]),), array.array("i", [0, 0, 1]), Places(),
+                          md.Tensor(np.array([0, 0, 1])),
                                    ([0, 0, 1], slice(None)), (array.array("i", [0, 0, 1]), 0)])
 def test_fault_04_an_entry_that_is_named_twice_gets_both_gradients(index):
     x = md.Tensor(np.arange(8.0).reshape(4, 2), requires_grad=True)
@@ -93,10 +95,14 @@ def test_fault_17_numbers_and_formats():
 
 
 NUMPYS = {
-    "np.exp": lambda np_, t: np_.exp(t), "np.mean": lambda np_, t: np_.mean(t), "np.maximum": lambda np_, t: np_.maximum(t, 0),
-    "np.concatenate": lambda np_, t: np_.concatenate([t, t]), "array * t": lambda np_, t: np_.ones((4, 2)) * t, "np.sum": lambda np_, t: np_.sum(t, axis=0),
-    "np.matmul": lambda np_, t: np_.matmul(t, np_.ones((2, 3))), "array @ t": lambda np_, t: np_.ones((3, 4)) @ t, "np.tanh": lambda np_, t: np_.tanh(t),
-    "np.where": lambda np_, t: np_.where(np_.ones((4, 2), bool), t, 0), "np.stack": lambda np_, t: np_.stack([t, t], axis=1),
+    "np.exp": lambda np_, t: np_.exp(t), "np.mean": lambda np_, t: np_.mean(t), "np.maximum": lambda np_,
+    t: np_.maximum(t, 0),
+    "np.concatenate": lambda np_, t: np_.concatenate([t, t]), "array * t": lambda np_, t: np_.ones((4, 2)) * t,
+    "np.sum": lambda np_, t: np_.sum(t, axis=0),
+    "np.matmul": lambda np_, t: np_.matmul(t, np_.ones((2, 3))), "array @ t": lambda np_, t: np_.ones((3, 4)) @ t,
+    "np.tanh": lambda np_, t: np_.tanh(t),
+    "np.where": lambda np_, t: np_.where(np_.ones((4, 2), bool), t, 0), "np.stack": lambda np_,
+    t: np_.stack([t, t], axis=1),
     "np.reshape": lambda np_, t: np_.reshape(t, (2, 4)), "np.float64 * t": lambda np_, t: np_.float64(2) * t,
 }
 
@@ -112,7 +118,9 @@ def test_fault_17_numpys_functions_are_this_engines(name):
     assert np.any(t.grad != 0)
 
 
-@pytest.mark.parametrize("call, name", [(np.sort, "np.sort"), (np.linalg.norm, "np.linalg.norm"), (np.cumsum, "np.cumsum"), (np.arctan, "np.arctan"),
+@pytest.mark.parametrize("call, name",
+                         [(np.sort, "np.sort"), (np.linalg.norm, "np.linalg.norm"), (np.cumsum, "np.cumsum"),
+                          (np.arctan, "np.arctan"),
                                         (np.add.reduce, "add")])
 def test_fault_17_what_this_engine_has_not_is_named(call, name):
     with pytest.raises(TypeError, match=name.replace(".", r"\.")) as caught:

@@ -521,7 +521,8 @@ def test_a_program_can_do_what_the_commands_do(tmp_path):
 
 def test_fault_24_classes_without_images_are_said_and_left_out(tmp_path, monkeypatch):
     images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), np.uint8)
-    monkeypatch.setattr(runs.data_room, "read", lambda *source: (images, np.arange(40) % 2 * 2, ["a", "b", "c", "d"], []))
+    monkeypatch.setattr(runs.data_room, "read",
+                        lambda *source: (images, np.arange(40) % 2 * 2, ["a", "b", "c", "d"], []))
     with pytest.warns(UserWarning, match="no images of b, d"):
         run = gan.new_run(tmp_path / "gaps", data="x", conditional=True, steps=1, batch_size=8, width=2)
     with run:

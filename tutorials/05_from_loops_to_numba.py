@@ -34,9 +34,12 @@ from threadpoolctl import threadpool_info, threadpool_limits
 # %%
 import minideconv as md
 import minideconv.functional as F
-from minideconv import gan, kernels, lowering, optim, parallel, tiles
+from minideconv import gan, kernels, machine, optim, parallel
 from minideconv.draw import figure
 from minideconv.kernels import fast, reference
+from minideconv.kernels.fast import columns as window_loops
+from minideconv.kernels.fast import lowering, products, tiles
+from minideconv.shapes import conv_window
 
 # %% [markdown]
 # How to time: run it several times and take the *shortest*. Other programs, interrupts and cold
@@ -61,7 +64,7 @@ def integers(*shape):
     return rng.integers(-9, 10, shape).astype(np.float32)
 
 
-print(parallel.processor(), "|", parallel.available_threads(), "processors |", *parallel.blas_report())
+print(machine.processor(), "|", machine.available_threads(), "processors |", *machine.blas_report())
 
 # %% [markdown]
 # ## Seven loops
@@ -112,8 +115,7 @@ print(f"{count:,} multiplications, {1e6 * loops_ms / count:.0f} nanoseconds each
 
 # %%
 def conv_columns(x, w, s, p, y, im2col):
-    cols = np.empty((*y.shape[:3], *w.shape[:3]), x.dtype)                  # (N, OH, OW, KH, KW, C)
-    im2col(x, (s, s), (p, p), (1, 1), cols)
+    cols = im2col(x, conv_window(x.shape[1:3], w.shape[:2], s, p, 1))       # (N, OH, OW, KH, KW, C)
     np.matmul(cols.reshape(-1, w[..., 0].size), w.reshape(-1, w.shape[3]), out=y.reshape(-1, w.shape[3]))
 
 
@@ -218,18 +220,19 @@ figure.keep(draw_times(), "05_loops.png")
 #
 # - `md.kernels.use("reference")`: the NumPy versions run, a dozen lines each. They are the
 #   definition of what the fast ones must do.
-# - `fast.im2col.py_func(...)`: the Python function that was compiled.
+# - `columns.im2col.py_func(...)`, of `kernels/fast/columns.py`: the Python function that was compiled.
 # - `NUMBA_DISABLE_JIT=1 python -m pdb your_script.py`: nothing is compiled, your debugger steps
 #   into every loop. Use tiny arrays, as this lesson does under that setting. Breakpoints inside a
 #   pool's thread need a debugger that follows threads: set `MINIDECONV_NUM_THREADS=1`.
 
 # %%
 small = integers(1, 5, 5, 2)
-cols = {name: np.empty((1, 3, 3, 3, 3, 2), np.float32) for name in ("reference", "python", "compiled")}
-plain_python = getattr(fast.im2col, "py_func", fast.im2col)
-for im2col, result in zip((reference.im2col, plain_python, fast.im2col), cols.values(), strict=True):
-    im2col(small, (2, 2), (1, 1), (1, 1), result)
-assert np.array_equal(cols["reference"], cols["python"]) and np.array_equal(cols["python"], cols["compiled"])
+window = conv_window((5, 5), (3, 3), stride=2, padding=1, dilation=1)
+readable_columns = reference.im2col(small, window)                          # (1, 3, 3, 3, 3, 2)
+for im2col in (window_loops.im2col, getattr(window_loops.im2col, "py_func", window_loops.im2col)):
+    result = np.empty_like(readable_columns)
+    im2col(small, window, result)
+    assert np.array_equal(result, readable_columns)
 
 kernels.use("reference")
 x, w = layers["small"]
@@ -239,7 +242,8 @@ assert np.array_equal(readable.data, F.conv_transpose2d(correct, w, stride=2, pa
 
 # %%
 source = os.pathsep.join(filter(None, [os.path.dirname(os.path.dirname(md.__file__)), os.environ.get("PYTHONPATH")]))
-look_inside = [sys.executable, "-c", "from minideconv.kernels import fast; print(type(fast.im2col).__name__)"]
+look_inside = [sys.executable, "-c",
+               "from minideconv.kernels.fast import columns; print(type(columns.im2col).__name__)"]
 answer = subprocess.run(look_inside, env={**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": source},
                         capture_output=True, text=True)
 # With the JIT off: an ordinary Python function.
@@ -287,7 +291,8 @@ def watched(inputs, steps=5):
     watch, all_ms, adam_ms = Stopwatch(), 0, 0
     for _ in range(steps):
         with md.tensor.observe(watch):
-            all_ms += milliseconds(lambda: F.binary_cross_entropy_with_logits(D(G(z)), says_real).backward(inputs=inputs), 1)
+            all_ms += milliseconds(lambda: F.binary_cross_entropy_with_logits(D(G(z)),
+                                                                              says_real).backward(inputs=inputs), 1)
         adam_ms += milliseconds(adam.step, 1)
         adam.zero_grad()
     return watch, all_ms + adam_ms, adam_ms
@@ -434,7 +439,7 @@ def im2col_first(x, cols):
 # %%
 cols_last, cols_first = np.empty((batch, 7, 7, 4, 4, 64), np.float32), np.empty((batch, 7, 7, 64, 4, 4), np.float32)
 im2col_first(first, cols_first)
-last_ms = milliseconds(lambda: fast.im2col(last, (2, 2), (0, 0), (1, 1), cols_last))
+last_ms = milliseconds(lambda: window_loops.im2col(last, conv_window(last.shape[1:3], (4, 4), 2, 0, 1), cols_last))
 first_ms = milliseconds(lambda: im2col_first(first, cols_first))
 assert np.array_equal(cols_last, cols_first.transpose(0, 1, 2, 4, 5, 3))
 print(f"im2col on one thread: channels last {last_ms:.2f} ms, channels first {first_ms:.2f} ms")
@@ -464,14 +469,15 @@ def product_loops(a, b, out):
 rows, terms, columns = (768, 256, 128) if JIT else (9, 5, 3)
 a, b = integers(rows, terms), integers(terms, columns)
 # The right factor, cut so that 32 columns lie together.
-panels = kernels.panels(1, terms, columns, np.float32)[0]
-fast.pack(b, False, 0, panels)
+panels = products.panels(1, terms, columns, np.float32)[0]
+one_by_one = conv_window((1, rows), (1, 1), 1, 0, 1)
+products.pack(b, False, 0, panels)
 outs = {name: np.empty((rows, columns), np.float32) for name in ("compiled loops", "BLAS", "a register block")}
 by_hand = {"compiled loops": lambda: product_loops(a, b, outs["compiled loops"]),
            "BLAS": lambda: np.matmul(a, b, out=outs["BLAS"]),
            # A 1x1 kernel is a product.
-           "a register block": lambda: fast.gather(a.reshape(1, 1, rows, terms), panels, (1, 1), (1, 1), (0, 0), (1, 1),
-                                                   outs["a register block"].reshape(1, 1, rows, columns))}
+           "a register block": lambda: window_loops.gather(a.reshape(1, 1, rows, terms), panels, one_by_one,
+                                                       outs["a register block"].reshape(1, 1, rows, columns))}
 with threadpool_limits(1):
     for name, way in by_hand.items():
         way()
@@ -566,7 +572,7 @@ def multiplications_of(function):
     """Both kernels end with what they write; for each number of it there are as many products as
     the panels have rows.
     """
-    gather, tile_products, counts = fast.gather, fast.tile_products, []
+    gather, tile_products, counts = window_loops.gather, tiles.tile_products, []
 
     def counting_gather(x, panels, *rest):
         counts.append(rest[-1].size * panels.shape[-2])
@@ -576,7 +582,7 @@ def multiplications_of(function):
         *_, panels, out = arguments
         counts.append(out.size * panels.shape[-2])
         tile_products(*arguments)
-    with patch.object(fast, "gather", counting_gather), patch.object(fast, "tile_products", counting_tiles):
+    with patch.object(window_loops, "gather", counting_gather), patch.object(tiles, "tile_products", counting_tiles):
         function()
     return sum(counts)
 
@@ -659,7 +665,7 @@ for size in (20_000, 627_000) if JIT else (100,):
 assert not JIT or len(adam_loop.signatures) == 2                            # yet they are two different machine codes
 
 # %% [markdown]
-# So `fast.adam` first turns its scalars into the arrays' own type. (In the cache that counts.
+# So `loops.adam` first turns its scalars into the arrays' own type. (In the cache that counts.
 # Seven numbers that come from and go to main memory for each parameter may take longer than either
 # arithmetic; the two types then come out alike.)
 #
@@ -668,7 +674,7 @@ assert not JIT or len(adam_loop.signatures) == 2                            # ye
 # A large new array is a promise of the operating system. Each page (mostly 4 KB) is found and
 # filled with zeros when it is first written, and given back when the array is freed. Training
 # makes the same arrays in every step, so the trainer asks the C library to keep freed memory
-# (`parallel._keep_memory`, on Linux), and chunks use buffers that their thread keeps
+# (`machine.keep_memory`, on Linux), and chunks use buffers that their thread keeps
 # (`parallel.scratch`). Where the system deals in huge pages (2 MB) the difference is small.
 
 # %%

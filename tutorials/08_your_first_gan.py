@@ -190,7 +190,9 @@ game = gan.Loss(discriminator=d_pays, generator=fool)
 # %%
 round_text = inspect.getsource(gan.play_round).replace(f'    """{gan.play_round.__doc__}"""\n', "")
 print(round_text)
-assert round_text.index("fake.detach()") < round_text.index("discriminator_optimizer.step()") < round_text.index("generator_optimizer.zero_grad()")
+places = [round_text.index(part) for part in ("fake.detach()", "discriminator_optimizer.step()",
+                                              "generator_optimizer.zero_grad()")]
+assert places == sorted(places)
 
 
 def play(players, real, z, loss=game):
@@ -206,7 +208,8 @@ def play(players, real, z, loss=game):
 
 # %%
 def new_players(G, D, rate, beta1):
-    return gan.Players(G, D, optim.Adam(G.parameters(), rate, (beta1, 0.999)), optim.Adam(D.parameters(), rate, (beta1, 0.999)))
+    return gan.Players(G, D, optim.Adam(G.parameters(), rate, (beta1, 0.999)),
+                       optim.Adam(D.parameters(), rate, (beta1, 0.999)))
 
 
 # %%
@@ -222,7 +225,7 @@ asked = [weight.grad for weight in G.parameters()]
 assert all(weight.grad is None for weight in D.parameters())
 optimizer_g.zero_grad()
 cost_if_real(D(fake)).backward()
-assert all(np.array_equal(weight.grad, gradient) for weight, gradient in zip(G.parameters(), asked))
+assert all(np.array_equal(weight.grad, gradient) for weight, gradient in zip(G.parameters(), asked, strict=True))
 
 # %% [markdown]
 # ## Claim 3: the fakes move onto the real numbers
@@ -244,7 +247,8 @@ costs, ways, moments = [], [], {}
 for step in range(401 if SHORT else 1601):
     if step % 25 == 0:
         ways.append(way_to_travel(G, np.random.default_rng(7)))
-        moments[step] = G(np.random.default_rng(8).standard_normal((4000, 1), np.float32)).data[:, 0], F.sigmoid(D(x)).data[:, 0]
+        moments[step] = G(np.random.default_rng(8).standard_normal((4000, 1), np.float32)).data[:,
+                                                                                                0], F.sigmoid(D(x)).data[:, 0]
     costs.append(play(players, draw_real(128, rng), rng.standard_normal((128, 1), np.float32)))
 print(f"way to travel: {ways[0]:.2f} at first, {np.mean(ways[-8:]):.2f} at the end")
 assert np.mean(ways[-8:]) < 0.5 * ways[0]
@@ -328,7 +332,8 @@ def fool_as_in_the_game(turn):
 
 
 s = md.Tensor(np.linspace(-8, 8, 161), requires_grad=True)
-just_logits = gan.Turn(generator=None, discriminator=lambda logits: logits, real=None, fake=s)        # a "D" that hands on what it is given
+# a "D" that hands on what it is given
+just_logits = gan.Turn(generator=None, discriminator=lambda logits: logits, real=None, fake=s)
 slopes = {}
 for aim in (fool, fool_as_in_the_game):
     total = aim(just_logits) * s.size                           # the sum, not the mean
@@ -347,10 +352,11 @@ def race(aim, rounds, make_optimizer):
     G, D = mlp(rng), mlp(rng)
     G.layers[-1].bias.data -= 6
     waiting, adam_d = optim.SGD(G.parameters(), 0), optim.Adam(D.parameters(), 1e-3, (0.5, 0.999))
-    for step in range(200):
-        play(gan.Players(G, D, waiting, adam_d), draw_real(128, rng), rng.standard_normal((128, 1), np.float32), gan.Loss(d_pays, aim))
+    for _ in range(200):
+        play(gan.Players(G, D, waiting, adam_d), draw_real(128, rng), rng.standard_normal((128, 1), np.float32),
+             gan.Loss(d_pays, aim))
     players, means = gan.Players(G, D, make_optimizer(G.parameters()), adam_d), []
-    for step in range(rounds):
+    for _ in range(rounds):
         z = rng.standard_normal((128, 1), np.float32)
         means.append(float(G(z).data.mean()))
         play(players, draw_real(128, rng), z, gan.Loss(d_pays, aim))
@@ -550,7 +556,7 @@ def train_small(seed, rate, beta1, aim=fool, rounds=12 if SHORT else 300):
     rng = np.random.default_rng(seed)
     G, D = copy_weights(new_trainer(width=16, seed=seed), width=16)
     players = new_players(G, D, rate, beta1)
-    for step in range(rounds):
+    for _ in range(rounds):
         batch = as_real(images[rng.integers(0, len(images), BATCH)])
         losses = play(players, batch, rng.standard_normal((BATCH, 100), np.float32), gan.Loss(d_pays, aim))
     return G, D, losses
