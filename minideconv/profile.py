@@ -1,6 +1,6 @@
 """Shows where the time of a training step goes: by operation, each way, and what is left over.
 
-The engine asks an observer to run every operation and every vjp (tensor.observe). A vjp runs
+The engine asks an observer to run every operation and every vjp (switches.observe). A vjp runs
 operations of its own, and these must not be counted twice: an event's *self time* is its time
 without the events inside it. All self times of an event and of what it ran go to one row, that of
 the outermost event; so the rows, the optimizer and the rest add up to the step's wall time.
@@ -82,7 +82,7 @@ class Profile:
         self._running, self._row = [], None
 
     def observe(self, name, direction, call):
-        """The observer of tensor.observe: runs the call and notes its self time."""
+        """The observer of switches.observe: runs the call and notes its self time."""
         outermost = not self._running
         if outermost:
             # The walk back records nothing; what it runs outside of any vjp sums gradients that meet in one Tensor.

@@ -38,7 +38,8 @@ from minideconv import gan, kernels, machine, optim, parallel
 from minideconv.draw import figure
 from minideconv.kernels import fast, reference
 from minideconv.kernels.fast import columns as window_loops
-from minideconv.kernels.fast import lowering, products, tiles
+from minideconv.kernels.fast import lowering, tiles
+from minideconv.kernels.fast import products as register_block
 from minideconv.shapes import conv_window
 
 # %% [markdown]
@@ -252,7 +253,7 @@ assert answer.stdout.strip() == "function"
 # %% [markdown]
 # ## Where a training step's time goes
 #
-# Do not guess what to make fast: measure. `tensor.observe` hands every operation and every
+# Do not guess what to make fast: measure. `switches.observe` hands every operation and every
 # gradient to an *observer*, which runs it and may look at the clock. A gradient runs operations of
 # its own; only the outermost call is counted here, so that no time counts twice. `minideconv train
 # --profile` does the same with more columns.
@@ -290,7 +291,7 @@ def watched(inputs, steps=5):
     """
     watch, all_ms, adam_ms = Stopwatch(), 0, 0
     for _ in range(steps):
-        with md.tensor.observe(watch):
+        with md.switches.observe(watch):
             all_ms += milliseconds(lambda: F.binary_cross_entropy_with_logits(D(G(z)),
                                                                               says_real).backward(inputs=inputs), 1)
         adam_ms += milliseconds(adam.step, 1)
@@ -469,9 +470,9 @@ def product_loops(a, b, out):
 rows, terms, columns = (768, 256, 128) if JIT else (9, 5, 3)
 a, b = integers(rows, terms), integers(terms, columns)
 # The right factor, cut so that 32 columns lie together.
-panels = products.panels(1, terms, columns, np.float32)[0]
+panels = register_block.panels(1, terms, columns, np.float32)[0]
 one_by_one = conv_window((1, rows), (1, 1), 1, 0, 1)
-products.pack(b, False, 0, panels)
+register_block.pack(b, False, 0, panels)
 outs = {name: np.empty((rows, columns), np.float32) for name in ("compiled loops", "BLAS", "a register block")}
 by_hand = {"compiled loops": lambda: product_loops(a, b, outs["compiled loops"]),
            "BLAS": lambda: np.matmul(a, b, out=outs["BLAS"]),

@@ -183,9 +183,9 @@ def fool(turn):
 game = gan.Loss(discriminator=d_pays, generator=fool)
 
 # %% [markdown]
-# A `turn` is one half of a round: what a player's cost may look at. `turn.judge` is D. The round itself is a function of the package,
-# the one that `minideconv train` plays too. Here is its text, without the docstring; `_total` adds up the parts of a cost that has
-# several, which ours do not.
+# A `turn` is one half of a round: what a player's cost may look at. `turn.judge` is D. The round
+# itself is a function of the package, the one that `minideconv train` plays too. Here is its text,
+# without the docstring; `_total` adds up the parts of a cost that has several, which ours do not.
 
 # %%
 round_text = inspect.getsource(gan.play_round).replace(f'    """{gan.play_round.__doc__}"""\n', "")
@@ -247,8 +247,8 @@ costs, ways, moments = [], [], {}
 for step in range(401 if SHORT else 1601):
     if step % 25 == 0:
         ways.append(way_to_travel(G, np.random.default_rng(7)))
-        moments[step] = G(np.random.default_rng(8).standard_normal((4000, 1), np.float32)).data[:,
-                                                                                                0], F.sigmoid(D(x)).data[:, 0]
+        fakes = G(np.random.default_rng(8).standard_normal((4000, 1), np.float32)).data
+        moments[step] = fakes[:, 0], F.sigmoid(D(x)).data[:, 0]
     costs.append(play(players, draw_real(128, rng), rng.standard_normal((128, 1), np.float32)))
 print(f"way to travel: {ways[0]:.2f} at first, {np.mean(ways[-8:]):.2f} at the end")
 assert np.mean(ways[-8:]) < 0.5 * ways[0]
@@ -450,8 +450,8 @@ def new_trainer(width, **settings):
 # %% [markdown]
 # ## Claim 5: the package's trainer is this round and nothing else, to the last bit
 #
-# We copy a trainer's first weights, its random generator and the order of its images, and play three rounds on each side: ours with
-# the costs written above, on networks written above.
+# We copy a trainer's first weights, its random generator and the order of its images, and play
+# three rounds on each side: ours with the costs written above, on networks written above.
 
 # %%
 def copy_weights(trainer, width):
