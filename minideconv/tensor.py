@@ -312,7 +312,9 @@ def primitive(function: "Callable | None" = None, *, fractions: bool = False) ->
         result = _engines(data, next((i.memory for i in inputs if i is not None and owner(i.array) is root), None))
         # Whole numbers have no slope: a result of integers or booleans is never on the tape.
         if _switches.recording[-1] and data.dtype.kind == "f" and any(i is not None and i._requires_grad for i in inputs):
-            kept = [(i, vjp if i._requires_grad else None) for i, vjp in zip(inputs, vjps, strict=True) if i is not None]
+            # An input that was left out at the end has a vjp all the same, which nobody will call.
+            pairs = zip(inputs, vjps, strict=False)
+            kept = [(i, vjp if i._requires_grad else None) for i, vjp in pairs if i is not None]
             result._requires_grad = True
             result.node = Node(name, tuple(i for i, _ in kept), tuple(vjp for _, vjp in kept), settings)
         return result

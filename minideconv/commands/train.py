@@ -43,8 +43,9 @@ def register(commands) -> None:
                         help="tell them none, whatever the preset says")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=whole(1), metavar="N", help=(
-        f"times through the data, in all, a resumed run's past included (default {default['epochs']})"))
-    length.add_argument("--steps", type=whole(1), metavar="N", help="the same in steps (batches)")
+        "times through the data, in all, a resumed run's past included"))
+    length.add_argument("--steps", type=whole(1), metavar="N", help=(
+        f"the same in steps (batches; default {default['steps']:,})"))
     parser.add_argument("--batch-size", type=whole(2), metavar="N",
                         help=f"images per step (default {default['batch_size']})")
     parser.add_argument("--seed", type=whole(0), metavar="N",
@@ -73,7 +74,7 @@ def run(args) -> int:
                              "configuration; only --epochs or --steps may change")
         opened = resume_run(args.resume, data=args.data, data_dir=args.data_dir, **length)
     else:
-        opened = new_run(args.out, data=args.data or "strokes", data_dir=args.data_dir,
+        opened = new_run(args.out, data=args.data, data_dir=args.data_dir,
                          preset=args.preset or "default", conditional=args.conditional, loss=args.loss,
                          batch_size=args.batch_size, seed=args.seed, **length)
     with opened:

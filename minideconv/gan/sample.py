@@ -4,16 +4,17 @@ from pathlib import Path
 import numpy as np
 
 from .. import storage
-from ..models.dcgan import Generator
+from ..nn import Module
 from ..parallel import spans
 from ..tensor import Tensor, no_grad
 from ..train import pictures
 from ..train.run import read_config
+from .networks import build_generator, draw_latents
 
 BATCH = 256             # images that are made at a time
 
 
-def load_generator(folder) -> Generator:
+def load_generator(folder) -> Module:
     """The generator of the run in `folder`, as of its last checkpoint, in evaluation mode.
     ValueError where there is none.
     """
@@ -21,8 +22,7 @@ def load_generator(folder) -> Generator:
     path = Path(folder) / "generator.npz"
     if not path.exists():
         raise ValueError(f"{folder} has no generator.npz yet: train until its first checkpoint")
-    rng = np.random.default_rng(config.seed)
-    generator = Generator(config.image_shape, config.latent, config.width, config.classes, rng=rng)
+    generator = build_generator(config, np.random.default_rng(config.seed))
     try:
         generator.load(path)
     except KeyError as error:
@@ -30,7 +30,7 @@ def load_generator(folder) -> Generator:
     return generator.eval()
 
 
-def generate(generator: Generator, count: int = 64, seed: int = 0, label: int | None = None) -> tuple:
+def generate(generator: Module, count: int = 64, seed: int = 0, label: int | None = None) -> tuple:
     """(images, labels): images float32 (count, H, W, C) in [0, 1]; labels (count,), or None where
     the generator is told none.
 
@@ -41,7 +41,7 @@ def generate(generator: Generator, count: int = 64, seed: int = 0, label: int | 
     if label is not None and not 0 <= label < generator.classes:
         known = f"0 to {generator.classes - 1}" if generator.classes else "none: it was trained without labels"
         raise ValueError(f"label must be a class that the generator knows ({known}); got {label}")
-    latents = np.random.default_rng(seed).standard_normal((count, generator.latent), np.float32)
+    latents = draw_latents(generator, count, np.random.default_rng(seed))
     labels = None
     if generator.classes:
         labels = np.full(count, label) if label is not None else np.arange(count) % generator.classes

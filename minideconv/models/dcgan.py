@@ -32,12 +32,12 @@ def stages(height: int, width: int) -> int:
     return count
 
 
-def _widths(count: int, width: int) -> list[int]:
+def widths_of(count: int, width: int) -> list[int]:
     """Channels after 1, 2, ... halvings."""
     return [min(width * 2 ** stage, max(WIDEST, width)) for stage in range(count)]
 
 
-def _small_weights(module, rng) -> None:
+def small_weights(module, rng) -> None:
     """DCGAN's start: every kernel and matrix from N(0, 0.02), biases zero, batch norm the
     identity.
     """
@@ -62,6 +62,18 @@ def one_hot(labels, classes: int) -> np.ndarray:
     return rows
 
 
+def join(x, labels, classes: int):
+    """Labels (N,) joined as one-hot features to rows x (N, F), as constant maps to images x (N, H, W, C). With 0 classes
+    x as it is.
+    """
+    if not classes:
+        return x
+    x, rows = as_tensor(x), one_hot(labels, classes)
+    if x.ndim == 4:
+        rows = broadcast_to(rows[:, None, None, :], (*x.shape[:3], classes))
+    return concatenate([x, rows], axis=-1)
+
+
 class Generator(nn.Module):
     """Latents z (N, latent) -> images (N, H, W, C) in [0, 1]. With classes > 0 it also takes
     labels (N,), joined to z as one-hot.
@@ -73,7 +85,7 @@ class Generator(nn.Module):
     def __init__(self, image_shape, latent=100, width=64, classes=0, *, rng=None):
         height, breadth, channels = image_shape
         count = stages(height, breadth)
-        widths = _widths(count, width)
+        widths = widths_of(count, width)
         base = height >> count, breadth >> count, widths[-1]
         self.latent, self.classes = latent, classes
         layers = [nn.Linear(latent + classes, int(np.prod(base)), bias=False, rng=rng), nn.Reshape(*base),
@@ -83,12 +95,10 @@ class Generator(nn.Module):
                        nn.BatchNorm2d(narrow), nn.LeakyReLU(0.2)]
         layers += [nn.ConvTranspose2d(widths[0], channels, 4, 2, 1, rng=rng), nn.Sigmoid()]
         self.layers = nn.Sequential(*layers)
-        _small_weights(self, rng)
+        small_weights(self, rng)
 
     def forward(self, z, labels=None):
-        if self.classes:
-            z = concatenate([as_tensor(z), one_hot(labels, self.classes)], axis=1)
-        return self.layers(z)
+        return self.layers(join(z, labels, self.classes))
 
     def __call__(self, z, labels=None):
         return self.forward(z, labels)
@@ -104,21 +114,17 @@ class Discriminator(nn.Module):
     def __init__(self, image_shape, width=64, classes=0, *, rng=None):
         height, breadth, channels = image_shape
         count = stages(height, breadth)
-        widths = _widths(count, width)
+        widths = widths_of(count, width)
         self.classes = classes
         layers = [nn.Conv2d(channels + classes, widths[0], 4, 2, 1, rng=rng), nn.LeakyReLU(0.2)]
         for narrow, wide in zip(widths[:-1], widths[1:], strict=True):
             layers += [nn.Conv2d(narrow, wide, 4, 2, 1, bias=False, rng=rng), nn.BatchNorm2d(wide), nn.LeakyReLU(0.2)]
         layers += [nn.Flatten(), nn.Linear((height >> count) * (breadth >> count) * widths[-1], 1, rng=rng)]
         self.layers = nn.Sequential(*layers)
-        _small_weights(self, rng)
+        small_weights(self, rng)
 
     def forward(self, images, labels=None):
-        if self.classes:
-            planes = one_hot(labels, self.classes)[:, None, None, :]                                # (N, 1, 1, classes)
-            images = as_tensor(images)
-            images = concatenate([images, broadcast_to(planes, images.shape[:3] + planes.shape[3:])], axis=3)
-        return self.layers(images)
+        return self.layers(join(images, labels, self.classes))
 
     def __call__(self, images, labels=None):
         return self.forward(images, labels)
