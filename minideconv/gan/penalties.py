@@ -1,8 +1,8 @@
 """What D pays for steep slopes, besides its loss: a choice of its own, for any loss.
 
-A penalty is a function of a Turn (gan/round.py) that gives one number on the tape. It holds the slopes of D along its
-images, so that D's step differentiates twice, through every convolution. With packing the slopes are along all images
-of a pack.
+A penalty is a function of a Turn (gan/round.py) that gives one number on the tape. It holds the
+slopes of D along its images, so that D's step differentiates twice, through every convolution. With
+packing the slopes are along all images of a pack.
 """
 from collections.abc import Callable
 
@@ -11,7 +11,9 @@ from .losses import Loss
 
 
 def slopes(turn, images) -> Tensor:
-    """The gradient of each of D's logits along what it was given: (logits, numbers in one image or pack), on the tape."""
+    """The gradient of each of D's logits along what it was given: (logits, numbers in one image or
+    pack), on the tape.
+    """
     images = Tensor(images, requires_grad=True)
     logits = turn.judge(images)
     gradient, = grad(logits.sum(), images, create_graph=True)
@@ -24,7 +26,9 @@ def steepness(turn, images) -> Tensor:
 
 
 def r1(turn):
-    """1/2 |dD/dx|^2 at real images: D is flat where G should arrive (Mescheder et al. 2018, equation 9)."""
+    """1/2 |dD/dx|^2 at real images: D is flat where G should arrive (Mescheder et al. 2018,
+    equation 9).
+    """
     return steepness(turn, turn.real.data)
 
 
@@ -39,7 +43,8 @@ def r1_and_r2(turn):
 
 
 def unit_slopes(turn):
-    """(|dD/dx| - 1)^2 at points between real and fake images (Gulrajani et al. 2017, equation 3)."""
+    """(|dD/dx| - 1)^2 at points between real and fake images (Gulrajani et al. 2017, equation 3).
+    """
     real, fake = turn.real.data, turn.fake.data
     share = turn.rng.random((len(real),) + (1,) * (real.ndim - 1), real.dtype)
     lengths = ((slopes(turn, share * real + (1 - share) * fake) ** 2).sum(axis=1) + 1e-12).sqrt()  # a slope at 0 too
@@ -57,8 +62,9 @@ PENALTIES = {           # "spectral" is no term of the loss but a constraint on 
 
 
 def with_penalty(loss: Loss, penalty: Callable | None, weight: float, every: int = 1) -> Loss:
-    """The loss with `weight` times the penalty added to D's, in every `every`-th round and then `every` times as much:
-    the same on average for less work (Karras et al. 2020, "lazy regularization").
+    """The loss with `weight` times the penalty added to D's, in every `every`-th round and then
+    `every` times as much: the same on average for less work (Karras et al. 2020, "lazy
+    regularization").
 
     The parts of D's loss are called "game" and "penalty".
     """

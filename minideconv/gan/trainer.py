@@ -9,27 +9,29 @@ from .. import optim
 from ..data.augment import random_shift
 from ..tensor import Tensor, no_grad
 from ..train.config import Config
-from ..train.pictures import class_grid
+from ..train.pictures import class_grid, save_grid, save_scatter
 from ..train.state import collect, random_generators, random_state, restore, restore_random
 from .average import follow
+from .check import check
 from .losses import LOSSES
-from .networks import NETWORKS, build_discriminator, build_generator, draw_latents
+from .networks import build_discriminator, build_generator, draw_latents
 from .penalties import PENALTIES, with_penalty
 from .round import Players, play_round
 
 GRID = 64               # samples in a grid, about, drawn from latents that never change
+CLOUD = 2_500           # points in a plot
 
 
 class Trainer:
     """Both networks, both optimizers, the order of the images and one random generator; `step()`
     plays one round.
 
-    images: uint8 (N, H, W, C). labels: whole numbers (N,) or None. What a Run needs (train/run.py)
-    is here. Raises ValueError where the configuration does not fit them.
+    images: uint8 (N, H, W, C), or points float32 (N, 2). labels: whole numbers (N,) or None. What a
+    Run needs (train/run.py) is here. Raises ValueError where the configuration does not fit them.
     """
 
     def __init__(self, config: Config, images, labels=None):
-        self._check(config, images, labels)
+        check(config, images, labels)
         self.config, self.images, self.labels = config, images, labels
         self.loss = with_penalty(LOSSES[config.loss], PENALTIES[config.penalty], config.penalty_weight,
                                  config.penalty_every)
@@ -43,11 +45,13 @@ class Trainer:
         self.generator_optimizer, self.discriminator_optimizer = (
             optim.Adam(network.parameters(), config.learning_rate, (config.beta1, config.beta2),
                        weight_decay=config.weight_decay) for network in (self.generator, self.discriminator))
-        self.fixed_labels, self.columns, count = None, None, GRID
-        if config.classes:
+        self.fixed_labels, self.columns, count = None, None, GRID if images.ndim == 4 else CLOUD
+        if config.classes and images.ndim == 4:
             drawn = np.unique(labels)                   # a class without images has taught the generator nothing
             self.fixed_labels, self.columns = class_grid(drawn, GRID)
             count = len(self.fixed_labels)
+        elif config.classes:
+            self.fixed_labels = np.arange(count) % config.classes
         self.fixed_latents = draw_latents(self.generator, count, np.random.default_rng([config.seed, 1]))
         balance = self.loss.balance
         self.chart = {"title": "Losses of a GAN do not fall to zero: they measure a balance, not quality",
@@ -55,29 +59,19 @@ class Trainer:
         self.steps_done = 0
         self.order = self._new_order()
 
-    @staticmethod
-    def _check(config, images, labels):
-        for name, choices in (("loss", LOSSES), ("penalty", PENALTIES), ("networks", NETWORKS)):
-            if getattr(config, name) not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}; got {getattr(config, name)!r}")
-        if not 2 <= config.batch_size <= len(images):
-            raise ValueError(f"batch_size must lie between 2 and the number of images, {len(images)}; "
-                             f"got {config.batch_size}")
-        if config.classes and (labels is None or len(labels) != len(images)):
-            raise ValueError(f"a conditional run needs one label for each of the {len(images)} images; "
-                             f"got {None if labels is None else len(labels)}")
-
     def _new_order(self):
         """The images in the order of the coming epoch."""
         return self.rng.permutation(len(self.images)).astype(np.int32)
 
     def _next_batch(self):
-        """Real images (N, H, W, C) as floats in [0, 1], and their labels."""
+        """Real images (N, H, W, C) as floats in [0, 1], or points (N, 2), and their labels."""
         place = self.steps_done % self.config.steps_per_epoch
         if place == 0 and self.steps_done:
             self.order = self._new_order()
         chosen = self.order[place * self.config.batch_size:(place + 1) * self.config.batch_size]
-        images = self.images[chosen].astype(np.float32) / np.float32(255)
+        images = self.images[chosen].astype(np.float32)
+        if self.images.dtype == np.uint8:
+            images /= np.float32(255)
         return images, None if self.labels is None else self.labels[chosen]
 
     def step(self) -> dict:
@@ -98,7 +92,9 @@ class Trainer:
         return losses
 
     def _view(self, images):
-        """What D sees of images (N, ...), real and fake alike: moved by a few pixels, and joined in packs on channels."""
+        """What D sees of images (N, ...), real and fake alike: moved by a few pixels, and joined in
+        packs on channels.
+        """
         if self.config.shift:
             images = random_shift(images, self.config.shift, self.rng)
         pack = self.config.packing
@@ -110,8 +106,8 @@ class Trainer:
         return images
 
     def samples(self) -> np.ndarray:
-        """Images (about 64, H, W, C) from the fixed latents and the averaged generator, in
-        evaluation mode. Looking changes nothing, no random generator either.
+        """Images (about 64, H, W, C), or 2,500 points, from the fixed latents and the averaged
+        generator, in evaluation mode. Looking changes nothing, no random generator either.
         """
         generators = random_generators(self._parts())
         before = random_state(generators)
@@ -122,6 +118,13 @@ class Trainer:
         self.generator.train()
         restore_random(generators, before)
         return images.numpy()
+
+    def draw_samples(self, path) -> None:
+        """The samples as PNG: images in a grid, points among some of the data's."""
+        if self.images.ndim == 4:
+            save_grid(path, self.samples(), self.columns)
+        else:
+            save_scatter(path, self.samples(), self.images[:CLOUD])
 
     @property
     def _shown(self):
@@ -147,7 +150,8 @@ class Trainer:
         return {**collect(self._parts()), "order": self.order, "steps_done": self.steps_done}
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from a state_dict of the same networks; errors as those of Module.load_state_dict."""
+        """Go on from a state_dict of the same networks; errors as those of Module.load_state_dict.
+        """
         order = np.array(state["order"])
         if sorted(order.tolist()) != list(range(len(self.images))):
             raise ValueError(f"the checkpoint orders {len(order)} images, but there are {len(self.images)}")

@@ -5,10 +5,11 @@
     discriminator  conv 4x4 s2 -> 64, LReLU -> conv 4x4 s2 -> 128, LReLU -> Linear 256, LReLU = h
                    -> <weight, h> + bias + <embedding(label), h>, a logit
 
-for 28x28x1 images; others have more stages. Labels join the generator as one-hot maps. The discriminator only
-compares: its logit is a projection on the label's embedding (Miyato and Koyama 2018), and it has no batch norm, whose
-statistics would tie the images of a batch together under a penalty on the slopes at each of them. All weights begin
-at a size that fits their fan-in (nn.layers' own start). Without labels (classes 0) the same networks hear nothing.
+for 28x28x1 images; others have more stages. Labels join the generator as one-hot maps. The
+discriminator only compares: its logit is a projection on the label's embedding (Miyato and Koyama
+2018), and it has no batch norm, whose statistics would tie the images of a batch together under a
+penalty on the slopes at each of them. All weights begin at a size that fits their fan-in
+(nn.layers' own start). Without labels (classes 0) the same networks hear nothing.
 """
 import numpy as np
 
@@ -47,7 +48,9 @@ class Generator(nn.Module):
 
 
 class Embedding(nn.Module):
-    """A row of `weight` (classes, features) for each label: (N,) -> (N, features), from U(-a, a), a = 1/sqrt(features)."""
+    """A row of `weight` (classes, features) for each label: (N,) -> (N, features), from U(-a, a), a
+    = 1/sqrt(features).
+    """
 
     def __init__(self, classes, features, *, rng=None):
         self.weight = Tensor(nn.init.uniform((classes, features), features ** -0.5, rng=rng), requires_grad=True)

@@ -63,8 +63,8 @@ def one_hot(labels, classes: int) -> np.ndarray:
 
 
 def join(x, labels, classes: int):
-    """Labels (N,) joined as one-hot features to rows x (N, F), as constant maps to images x (N, H, W, C). With 0 classes
-    x as it is.
+    """Labels (N,) joined as one-hot features to rows x (N, F), as constant maps to images x (N, H,
+    W, C). With 0 classes x as it is.
     """
     if not classes:
         return x
@@ -128,3 +128,61 @@ class Discriminator(nn.Module):
 
     def __call__(self, images, labels=None):
         return self.forward(images, labels)
+
+
+class RadfordGenerator(nn.Module):
+    """The generator of Radford et al. 2015 for MNIST, as their code has it: [z, label] -> 1024 ->
+    [label] 7x7x128 -> [label] tconv 5x5 s2 -> 64 -> [label] tconv 5x5 s2 -> C, sigmoid.
+
+    z (N, latent) is from U(-1, 1). No biases; batch norm has no weights, and the batch's own
+    statistics always. Sides of the images are multiples of 4 (ValueError).
+    """
+    uniform = 1.0                       # the latents' bound
+
+    def __init__(self, image_shape, latent=100, width=64, classes=0, *, rng=None):
+        height, breadth, channels = image_shape
+        stages(height, breadth)
+        base = height // 4, breadth // 4, 2 * width
+        self.latent, self.classes = latent, classes
+        self.parts = [
+            nn.Sequential(nn.Linear(latent + classes, 16 * width, bias=False, rng=rng), _plain_norm(16 * width),
+                          nn.ReLU()),
+            nn.Sequential(nn.Linear(16 * width + classes, int(np.prod(base)), bias=False, rng=rng),
+                          _plain_norm(int(np.prod(base))), nn.ReLU(), nn.Reshape(*base)),
+            nn.Sequential(nn.ConvTranspose2d(base[2] + classes, width, 5, 2, 2, 1, bias=False, rng=rng),
+                          _plain_norm(width), nn.ReLU()),
+            nn.Sequential(nn.ConvTranspose2d(width + classes, channels, 5, 2, 2, 1, bias=False, rng=rng), nn.Sigmoid())]
+        small_weights(self, rng)
+
+    def forward(self, z, labels=None):
+        for part in self.parts:
+            z = part(join(z, labels, self.classes))
+        return z
+
+
+class RadfordDiscriminator(nn.Module):
+    """Its opponent: [label] conv 5x5 s2 -> 64 -> [label] conv 5x5 s2 -> 128 -> [label] 1024 ->
+    [label] 1, LReLU 0.2 between them. Images (N, H, W, C) -> logits (N, 1).
+    """
+
+    def __init__(self, image_shape, width=64, classes=0, *, rng=None):
+        height, breadth, channels = image_shape
+        stages(height, breadth)
+        self.classes, flat = classes, height // 4 * (breadth // 4) * 2 * width
+        self.parts = [
+            nn.Sequential(nn.Conv2d(channels + classes, width, 5, 2, 2, bias=False, rng=rng), nn.LeakyReLU(0.2)),
+            nn.Sequential(nn.Conv2d(width + classes, 2 * width, 5, 2, 2, bias=False, rng=rng), _plain_norm(2 * width),
+                          nn.LeakyReLU(0.2), nn.Flatten()),
+            nn.Sequential(nn.Linear(flat + classes, 16 * width, bias=False, rng=rng), _plain_norm(16 * width),
+                          nn.LeakyReLU(0.2)),
+            nn.Linear(16 * width + classes, 1, bias=False, rng=rng)]
+        small_weights(self, rng)
+
+    def forward(self, images, labels=None):
+        for part in self.parts:
+            images = part(join(images, labels, self.classes))
+        return images
+
+
+def _plain_norm(features):
+    return nn.BatchNorm2d(features, affine=False, track_running_stats=False)

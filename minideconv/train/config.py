@@ -7,9 +7,10 @@ from dataclasses import InitVar, asdict, dataclass, fields
 
 FORMAT = 2              # of config.json; 0 had no number, 1 one recipe
 
-# The one place where defaults stand. A configuration is a preset, then what the user gave, then nothing else.
-# The default is the best picture that four minutes of two cores give: R1 (Mescheder et al. 2018), labels in every
-# layer, an averaged generator, and rates ten times DCGAN's that fall to zero.
+# The one place where defaults stand. A configuration is a preset, then what the user gave, then
+# nothing else. The default is the best picture that four minutes of two cores give: R1 (Mescheder
+# et al. 2018), labels in every layer, an averaged generator, and rates ten times DCGAN's that fall
+# to zero.
 DEFAULT = {
     "data": "strokes",
     "labels": True,
@@ -34,13 +35,29 @@ DEFAULT = {
     "decay_from": 0.5,
     "average": 0.999,
 }
-# Radford et al. 2015 without a word about labels: what lesson 8 builds.
+# The networks and rates of Radford et al. 2015, without labels, for three epochs: what lesson 8
+# builds.
 PLAIN = {**DEFAULT, "labels": False, "steps": None, "epochs": 3, "networks": "dcgan", "penalty": "none",
          "penalty_every": 1, "batch_size": 128, "latent": 100, "learning_rate": 2e-4, "beta1": 0.5, "beta2": 0.999,
          "decay_from": 1.0, "average": 0.0}
+# PacGAN's networks and data (Lin et al. 2018, table 1); R1, the average and the rates are ours.
+RING = {**DEFAULT, "data": "ring", "labels": False, "steps": 20_000, "networks": "points", "penalty_every": 1,
+        "penalty_weight": 0.1, "batch_size": 256, "latent": 2, "width": 400, "learning_rate": 1e-3}
 PRESETS = {
     "default": DEFAULT,
     "plain": PLAIN,
+    # Their networks for MNIST and their schedule: 100 epochs, and 100 in which the rate falls.
+    "dcgan": {**PLAIN, "labels": True, "epochs": 200, "networks": "radford", "weight_decay": 2.5e-5, "decay_from": 0.5},
+    # Goodfellow et al. 2014, with Adam in place of momentum, and averaged.
+    "mlp": {**PLAIN, "epochs": 50, "networks": "mlp", "batch_size": 100, "width": 60, "decay_from": 0.5,
+            "average": 0.999},
+    # Gulrajani et al. 2017, with as many steps of D as of G.
+    "wgan-gp": {**DEFAULT, "loss": "wasserstein", "penalty": "wgan-gp", "penalty_every": 1, "learning_rate": 1e-3,
+                "beta2": 0.9},
+    "ring": RING,
+    "grid": {**RING, "data": "grid"},
+    # The default for an hour or more, at half its rate.
+    "best": {**DEFAULT, "data": "mnist", "steps": None, "epochs": 30, "learning_rate": 1e-3},
 }
 WEIGHTS = {"r1": 1.0, "r2": 1.0, "r1r2": 1.0, "wgan-gp": 10.0}      # of each penalty, where none is given
 # What a configuration that was written in format 0 or 1 does not say, because all were alike.
@@ -53,8 +70,9 @@ class Config:
     """What decides a run. Whatever is None is taken from the preset.
 
     epochs: the length in epochs, where `steps` is not given. labels: whether the networks are told
-    the labels, where the data have them (`names`) and `classes` is not given. Neither is kept. Raises ValueError for
-    an unknown preset, TypeError for a value of the wrong type or a name that is no setting.
+    the labels, where the data have them (`names`) and `classes` is not given. Neither is kept.
+    Raises ValueError for an unknown preset, TypeError for a value of the wrong type or a name that
+    is no setting.
     """
     data: str                       # a named source, or the path of the images
     image_shape: tuple              # (H, W, C), or (2,) for points
@@ -102,7 +120,8 @@ class Config:
         planned = planned[0] or planned[1] * self.steps_per_epoch
         if self.steps is None:
             self.steps = epochs * self.steps_per_epoch if epochs else planned
-        # A run that ends before its preset's end is that run interrupted: it goes on as if it had not been.
+        # A run that ends before its preset's end is that run interrupted: it goes on as if it had
+        # not been.
         self.decay_to = max(self.steps, planned if self.decay_to is None else self.decay_to)
         self.image_shape = tuple(self.image_shape)
         self._check_types()
