@@ -129,7 +129,9 @@ class Config:
     def rate(self, step: int) -> float:
         """The learning rate of the round before which `step` were played."""
         begin = self.decay_from * self.decay_to
-        return self.learning_rate * (1.0 if step < begin else (self.decay_to - step) / (self.decay_to - begin))
+        if step < begin or self.decay_from == 1:
+            return self.learning_rate
+        return self.learning_rate * (self.decay_to - step) / (self.decay_to - begin)
 
     def _check_types(self):
         kinds = {int: numbers.Integral, float: numbers.Real}
