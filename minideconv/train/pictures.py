@@ -93,12 +93,12 @@ def draw_losses(folder, title: str = "Losses", levels=None) -> None:
         axes = figure.subplots()
         window = max(1, min(50, len(table) // 10))
         for place, name in enumerate(names):
-            colour, style = STYLES[place % len(STYLES)]
+            colour, dashes = STYLES[place % len(STYLES)]
             values = table[:, place + 2]
             axes.plot(table[:, 0], values, color=colour, alpha=0.25, linewidth=0.6)
             smooth = np.convolve(values, np.ones(window) / window, "valid")
             label = f"{name.removesuffix('_loss').replace('_', ' ')} (mean of {window} steps)"
-            axes.plot(table[window - 1:, 0], smooth, linestyle=style, color=colour, label=label)
+            axes.plot(table[window - 1:, 0], smooth, linestyle=dashes, color=colour, label=label)
         for label, height in (levels or {}).items():
             axes.axhline(height, color="black", linewidth=0.8, linestyle=":", label=label)
         low, high = np.quantile(table[:, 2:], (0.005, 0.995))
