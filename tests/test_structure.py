@@ -1,5 +1,6 @@
 """The order of the rooms: what imports what, what stays out, how long things are, that the public is explained."""
 import ast
+import configparser
 import inspect
 import os
 import subprocess
@@ -123,6 +124,17 @@ def test_nothing_is_unpickled(name):
         if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
             allowed = isinstance(node.value, ast.Constant) and node.value.value is False
             assert allowed, f"{name}, line {node.value.lineno}"
+
+
+def test_whatever_is_not_python_is_packaged_by_name():
+    """An installed package without the classifier's weights would measure nothing."""
+    settings = configparser.ConfigParser()
+    settings.read(PACKAGE.parent / "setup.cfg")
+    named = {f"{room.replace('.', '/')}/{pattern}" for room, patterns in settings["options.package_data"].items()
+             for pattern in patterns.split()}
+    others = {path.relative_to(PACKAGE.parent).as_posix() for path in PACKAGE.rglob("*")
+              if path.is_file() and path.suffix not in (".py", ".pyc", ".nbi", ".nbc")}
+    assert others == named
 
 
 def test_importing_the_package_loads_nothing_slow():
