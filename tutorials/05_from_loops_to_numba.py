@@ -285,6 +285,7 @@ adam = optim.Adam(G.parameters(), 2e-4, betas=(0.5, 0.999))
 z, says_real = rng.standard_normal((BATCH, 100)).astype(np.float32), np.ones((BATCH, 1), np.float32)
 
 
+# %%
 def watched(inputs, steps=5):
     """A Stopwatch of some steps of the generator, all their milliseconds,
     and Adam's among them.
