@@ -1,10 +1,13 @@
 """Gradient checks: is what the tape says what the function does? Central differences against vjps, entry by entry.
 
-The cotangent is random, never all ones: summing the output hides every error that only permutes it. float64 only: in float32 a
-difference of 1e-6 drowns in rounding. A kink (ReLU at 0) has no gradient to compare with, and is reported as one.
+The cotangent is random, never all ones: summing the output hides every error that only permutes it. float64 only: in
+float32 a difference of 1e-6 drowns in rounding. A kink (ReLU at 0) has no gradient to compare with, and is reported as one.
 """
+from typing import Callable
+
 import numpy as np
 
+from .dtypes import plain_array
 from .tensor import Tensor, as_tensor, enable_grad, grad, no_grad
 
 
@@ -16,12 +19,14 @@ def _checked_inputs(inputs):
     """The inputs as fresh Tensors; those to be checked require a gradient."""
     tensors = []
     for place, value in enumerate(inputs):
-        if isinstance(value, (Tensor, np.ndarray)) and value.dtype == np.float32:
-            raise TypeError(f"input {place} is float32: gradient checks need float64 (the difference of two near values keeps no digits otherwise)")
-        array = isinstance(value, np.ndarray) and value.dtype == np.float64
-        if array or isinstance(value, Tensor):
-            wanted = array or value.requires_grad
-            tensors.append(Tensor(np.array(value if array else value.data, order="C"), requires_grad=wanted))
+        known = isinstance(value, (Tensor, np.ndarray))
+        if known and value.dtype.kind == "f" and value.dtype.itemsize == 4:
+            raise TypeError(f"input {place} is float32: gradient checks need float64 "
+                            f"(the difference of two near values keeps no digits otherwise)")
+        if isinstance(value, Tensor):
+            tensors.append(Tensor(np.array(value.array, order="C"), requires_grad=value.requires_grad))
+        elif known and value.dtype.kind == "f":
+            tensors.append(Tensor(np.array(plain_array(value, f"input {place}"), order="C"), requires_grad=True))
         else:
             tensors.append(value)
     if not any(isinstance(t, Tensor) and t.requires_grad for t in tensors):
@@ -41,13 +46,15 @@ def _outputs(fn, tensors):
 def _scalar(fn, tensors, cotangents) -> float:
     """<fn(tensors), cotangents>, the number that is differentiated."""
     with no_grad():
-        return float(sum(np.vdot(cotangent, output.data) for cotangent, output in zip(cotangents, _outputs(fn, tensors))))
+        outputs = _outputs(fn, tensors)
+        return float(sum(np.vdot(cotangent, output.array) for cotangent, output in zip(cotangents, outputs)))
 
 
-def slopes(fn, tensors, cotangents, tensor, eps):
-    """Central differences of <fn(tensors), cotangents> for every entry of `tensor`, and a mask of the entries that sit on a kink.
+def slopes(fn, tensors, cotangents, tensor, eps, least=1e-3):
+    """Central differences of <fn(tensors), cotangents> for every entry of `tensor`, and a mask of entries near a kink.
 
-    On a kink the slopes to both sides differ however small the step; on a curve their gap shrinks with it.
+    Near one (nearer than eps) the slopes to both sides differ by more than `least`, and by no means twice as much at twice
+    the step and half as much at half of it, as they do on a curve.
     """
     middle = _scalar(fn, tensors, cotangents)
     central, kinks = np.zeros(tensor.shape), np.zeros(tensor.shape, bool)
@@ -62,20 +69,22 @@ def slopes(fn, tensors, cotangents, tensor, eps):
         return moved
     for index in np.ndindex(tensor.shape):
         right, left = sides(index, eps)
-        central[index] = (right + left) / 2
-        gap = abs(right - left)
-        if gap > 1e-3 * max(1, abs(right), abs(left)) + 1e-14 * abs(middle) / eps:      # more than rounding can make
-            right, left = sides(index, eps / 8)
-            kinks[index] = abs(right - left) > gap / 2
+        central[index], gap = (right + left) / 2, right - left
+        if abs(gap) > least * max(1, abs(right), abs(left)) + 1e-14 * abs(middle) / eps:    # more than rounding can make
+            # A kink at the distance u * eps has gaps in the ratio of (2 - u) / 2 : 1 - u : 1 - 2 * u (at least 0).
+            double, half = (right - left for right, left in (sides(index, 2 * eps), sides(index, eps / 2)))
+            kinks[index] = abs(double - 2 * gap) > abs(gap) / 2 or abs(half - gap / 2) > abs(gap) / 4
     return central, kinks
 
 
-def gradcheck(fn, *inputs, eps=1e-6, rtol=1e-5, atol=1e-7, rng=None):
+def gradcheck(fn: Callable, *inputs, eps: float = 1e-6, rtol: float = 1e-5, atol: float = 1e-7,
+              rng: "np.random.Generator | None" = None) -> bool:
     """True if the gradients of fn are its slopes; else GradcheckError, which names input, entry and both numbers.
 
-    fn: Tensors -> Tensor or tuple of Tensors, deterministic. inputs: float64 arrays or Tensors (those with requires_grad are checked);
-    anything else is handed on as it is. rng: np.random.Generator of the random cotangent (default: seed 0).
-    An entry passes where |tape - slope| <= atol * max(1, |f|) + rtol * max(|tape|, |slope|). Raises TypeError for float32.
+    fn: Tensors -> Tensor or tuple of Tensors, deterministic. inputs: float64 arrays or Tensors (those with requires_grad
+    are checked); anything else is handed on as it is. rng: np.random.Generator of the random cotangent (default: seed 0).
+    An entry passes where |tape - slope| <= atol * max(1, |f|) + rtol * max(|tape|, |slope|). A kink nearer than eps is
+    reported as one. Raises TypeError for float32.
     """
     rng = np.random.default_rng(0) if rng is None else rng
     tensors = _checked_inputs(inputs)
@@ -86,21 +95,31 @@ def gradcheck(fn, *inputs, eps=1e-6, rtol=1e-5, atol=1e-7, rng=None):
         raise GradcheckError("fn is not deterministic: two calls with equal inputs gave different outputs")
     checked = [(place, t) for place, t in enumerate(tensors) if isinstance(t, Tensor) and t.requires_grad]
     total = sum((output * cotangent).sum() for output, cotangent in zip(outputs, cotangents))
-    found = grad(total, [t for _, t in checked], allow_unused=True) if total.requires_grad else (None,) * len(checked)
+    found = grad(total, [t for _, t in checked], allow_unused=True) if total.requires_grad else [None] * len(checked)
     for (place, tensor), tape in zip(checked, found):
-        tape = np.zeros(tensor.shape) if tape is None else tape.data
+        tape = np.zeros(tensor.shape) if tape is None else tape.array
         slope, kinks = slopes(fn, tensors, cotangents, tensor, eps)
-        wrong = ~(np.abs(tape - slope) <= atol * max(1, abs(middle)) + rtol * np.maximum(np.abs(tape), np.abs(slope)))
-        for mask, what in ((kinks, "sits on a kink, where there is no gradient: move the input away from it"), (wrong, "is wrong")):
-            if mask.any():
-                worst = np.unravel_index(np.argmax(np.where(mask, np.nan_to_num(np.abs(tape - slope), nan=np.inf), -1)), mask.shape)
-                entry = tuple(int(i) for i in worst)
-                raise GradcheckError(f"the gradient for input {place} at entry {entry} {what}: the tape says {tape[worst]:.10g}, "
-                                     f"central differences say {slope[worst]:.10g} ({int(mask.sum())} of {mask.size} entries)")
+        allowed = atol * max(1, abs(middle)) + rtol * np.maximum(np.abs(tape), np.abs(slope))
+        wrong = ~(np.abs(tape - slope) <= allowed)
+        if wrong.any() and not kinks.any():         # a kink almost eps away bends the slope by less than was looked for
+            kinks = wrong & slopes(fn, tensors, cotangents, tensor, eps, least=rtol)[1]
+        _report(place, tape, slope, kinks, "sits on a kink, where there is no gradient: move the input away from it")
+        _report(place, tape, slope, wrong, "is wrong")
     return True
 
 
-def gradgradcheck(fn, *inputs, eps=1e-6, rtol=1e-5, atol=1e-7, rng=None):
+def _report(place, tape, slope, mask, what):
+    """GradcheckError about the worst of the entries under `mask`, if there are any."""
+    if mask.any():
+        error = np.nan_to_num(np.abs(tape - slope), nan=np.inf)
+        worst = np.unravel_index(np.argmax(np.where(mask, error, -1)), mask.shape)
+        raise GradcheckError(f"the gradient for input {place} at entry {tuple(int(i) for i in worst)} {what}: "
+                             f"the tape says {tape[worst]:.10g}, central differences say {slope[worst]:.10g} "
+                             f"({int(mask.sum())} of {mask.size} entries)")
+
+
+def gradgradcheck(fn: Callable, *inputs, eps: float = 1e-6, rtol: float = 1e-5, atol: float = 1e-7,
+                  rng: "np.random.Generator | None" = None) -> bool:
     """gradcheck of fn's gradients, as a function of the inputs and of the cotangents: are gradients of gradients right?"""
     rng = np.random.default_rng(0) if rng is None else rng
     tensors = _checked_inputs(inputs)
@@ -124,19 +143,21 @@ def gradgradcheck(fn, *inputs, eps=1e-6, rtol=1e-5, atol=1e-7, rng=None):
         raise GradcheckError(f"second order (inputs from {count} on are the cotangents): {error}") from None
 
 
-def adjoint_check(forward, adjoint, x_shape, y_shape=None, *, rtol=1e-12, rng=None):
+def adjoint_check(forward: Callable, adjoint: Callable, x_shape: tuple, y_shape: "tuple | None" = None, *,
+                  rtol: float = 1e-12, rng: "np.random.Generator | None" = None) -> bool:
     """True if <forward(x), y> == <x, adjoint(y)> for random integers x and y: the definition of the adjoint (transpose).
 
-    forward, adjoint: linear maps Tensor -> Tensor on float64. y_shape: of forward's result (found by calling it where left out).
-    Both sides are sums of the same products; rtol is for their rounding where kernels are no integers. Raises GradcheckError with both numbers.
+    forward, adjoint: linear maps Tensor -> Tensor on float64. y_shape: of forward's result (left out: found by a call).
+    Both sides are sums of the same products; rtol is for their rounding where kernels are no integers. Raises
+    GradcheckError with both numbers.
     """
     rng = np.random.default_rng(0) if rng is None else rng
     x = rng.integers(-9, 10, x_shape).astype(np.float64)
-    image = as_tensor(forward(Tensor(x))).data
+    image = as_tensor(forward(Tensor(x))).array
     if y_shape is not None and image.shape != tuple(y_shape):
         raise GradcheckError(f"forward maps {tuple(x_shape)} to {image.shape}, not to y_shape {tuple(y_shape)}")
     y = rng.integers(-9, 10, image.shape).astype(np.float64)
-    back = as_tensor(adjoint(Tensor(y))).data
+    back = as_tensor(adjoint(Tensor(y))).array
     if back.shape != x.shape:
         raise GradcheckError(f"adjoint maps {y.shape} to {back.shape}, not to {x.shape}")
     left, right = float(np.vdot(image, y)), float(np.vdot(x, back))

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from .activations import log_softmax, sigmoid
+from .dtypes import plain_array
 from .ops import where
-from .tensor import Tensor, as_floating, as_tensor, plain_array, primitive
+from .tensor import Tensor, as_floating, as_tensor, primitive
 
 
 def _target(target, input) -> Tensor:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from . import parallel
+from .dtypes import plain_array
 from .reductions import max, mean, min, std, sum, var
 from .shaping import broadcast_to, concatenate, fit, flatten, getitem, pad, reshape, squeeze, stack, transpose
-from .tensor import Tensor, as_tensor, plain_array, primitive
+from .tensor import Tensor, as_tensor, primitive
 
 __all__ = ["absolute", "add", "astype", "broadcast_to", "clip", "concatenate", "divide", "exp", "flatten", "getitem", "log", "matmul", "max",
            "maximum", "mean", "min", "minimum", "multiply", "negative", "pad", "power", "reshape", "sqrt", "squeeze", "stack", "std", "subtract", "sum",

@@ -2,11 +2,9 @@
 import math
 from typing import Any
 
-import numpy as np
-
 from . import parallel
 from .shaping import axes_of, broadcast_to, reshape
-from .tensor import Tensor, as_floating, as_tensor, primitive
+from .tensor import Tensor, as_floating, primitive
 
 
 def _kept(shape, axes):

@@ -8,7 +8,8 @@ from typing import Any, Iterable
 
 import numpy as np
 
-from .tensor import Tensor, as_floating, as_tensor, plain_array, primitive
+from .dtypes import plain_array
+from .tensor import Tensor, as_floating, as_tensor, primitive
 
 
 def axes_of(axis: Any, ndim: int) -> tuple:

@@ -15,6 +15,7 @@ from typing import Any, Callable, Iterable, Iterator
 
 import numpy as np
 
+from .dtypes import floating, plain_array
 from .seals import Memory, Seal, owner
 
 PRIMITIVES: dict[str, Callable] = {}    # name -> operation, everything that @primitive has made
@@ -58,7 +59,7 @@ def recording() -> bool:
 
 
 class observe:
-    """Context manager: observer(name, direction, call) is asked to run every operation ("forward") and vjp ("backward") of this thread.
+    """Context manager: observer(name, direction, call) runs every operation ("forward") and vjp ("backward") of this thread.
 
     call is a functools.partial: the observer returns call(), and may look at call.args (the inputs, or the gradient) and
     call.keywords (settings), but writes into nothing.
@@ -74,26 +75,14 @@ class observe:
         _switches.observer.pop()
 
 
-def plain_array(value: Any, name: str = "data") -> np.ndarray:
-    """`value` as a plain ndarray in this machine's byte order, not copied where it is one. This is where all data enter.
-
-    Subclasses (np.matrix, np.memmap) become what they hold. Raises TypeError for a masked array, and for what holds no
-    float32, float64, integers or booleans.
-    """
-    if type(value) is not np.ndarray and isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"{name} must not be a masked array, whose mask would be lost: use its .filled(value), or its mask in md.where")
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiub" or (array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8)):
-        raise TypeError(f"{name} must be float32, float64, integers or booleans; got {array.dtype}")
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-
-
 def _data(value) -> np.ndarray:
     """What Tensor(value) holds: Python numbers and lists of them become float32."""
     if isinstance(value, Tensor):
-        raise TypeError("data must be an array or numbers, but is a Tensor: use .detach() for the same array off the tape")
+        raise TypeError("data must be an array or numbers, but is a Tensor: "
+                        "use .detach() for the same array off the tape")
     array = plain_array(value)
-    return array if isinstance(value, (np.ndarray, np.generic)) or array.dtype.kind == "b" else array.astype(np.float32)
+    kept = isinstance(value, (np.ndarray, np.generic)) or array.dtype.kind == "b"
+    return array if kept else array.astype(np.float32)
 
 
 class Tensor:
@@ -103,11 +92,13 @@ class Tensor:
     lists of them become float32. requires_grad: whether `backward` should leave the gradient in `.grad`, an ndarray of the
     data's shape and dtype. Raises TypeError for what holds no numbers and for integers that are to require a gradient.
 
-    The array has two doors. `.data` (as `.numpy()` and np.asarray) is the user's: whoever has it may write, and from then on the tape watches. Any
-    change of an array between the operation that used it and the walk back (an entry, a slice, a fill, an optimizer's
-    step, through whatever view of its memory) is a TapeError, as is a rebound `.data`. `.array` is the engine's: a promise
-    not to write and not to hand it on, which costs nothing. Operators, comparisons and the methods that are operations (`sum`, `reshape`, ...)
-    are bound at the end of ops.py, NumPy's functions in numpy_calls.py.
+    The array has two doors. `.data` (as `.numpy()` and np.asarray) is the user's: whoever has it may write, and from then on
+    the tape watches. Any change of an array between the operation that used it and the walk back (an entry, a slice, a
+    fill, an optimizer's step, through whatever view of its memory) is a TapeError, as is a rebound `.data`. `.array` is
+    the engine's: a promise not to write and not to hand it on, which costs nothing.
+
+    Operators, comparisons and the methods that are operations (`sum`, `reshape`, ...) are bound at the end of ops.py,
+    NumPy's functions in numpy_calls.py.
     """
     __slots__ = ("array", "memory", "grad", "node", "_requires_grad", "__weakref__")
 
@@ -131,7 +122,8 @@ class Tensor:
     def data(self, value: Any):
         array = _data(value)
         if self.requires_grad and array.dtype.kind != "f":
-            raise TypeError(f"the data of a Tensor that requires a gradient must be float32 or float64; got {array.dtype}")
+            raise TypeError(f"the data of a Tensor that requires a gradient must be float32 or float64; "
+                            f"got {array.dtype}")
         self.array, self.memory = array, Memory(public=True)
 
     @property
@@ -142,7 +134,8 @@ class Tensor:
     @requires_grad.setter
     def requires_grad(self, flag: bool):
         if flag and self.array.dtype.kind != "f":
-            raise TypeError(f"only float32 and float64 data can require a gradient; got {self.dtype}: convert it with .astype(np.float32)")
+            raise TypeError(f"only float32 and float64 data can require a gradient; got {self.dtype}: "
+                            f"convert it with .astype(np.float32)")
         self._requires_grad = bool(flag)
 
     def __len__(self):
@@ -211,7 +204,7 @@ def _engines(array: np.ndarray, memory: "Memory | None" = None) -> Tensor:
 
 
 class Node:
-    """One recorded operation: its inputs, a vjp for each (None where no gradient is wanted), and seals on the inputs' arrays."""
+    """One recorded operation: its inputs, a vjp for each (None where none is wanted), seals on the inputs' arrays."""
     __slots__ = ("name", "inputs", "vjps", "order", "seals", "settings")
 
     def __init__(self, name: str, inputs: tuple, vjps: tuple, settings: dict):
@@ -224,23 +217,14 @@ class Node:
         for place, (tensor, seal) in enumerate(zip(self.inputs, self.seals)):
             if tensor.array is not seal.array or seal.broken():
                 how = "replaced" if tensor.array is not seal.array else "changed in place"
-                raise TapeError(f"input {place} of {self.name}, shape {tensor.shape}, was {how} after {self.name} ran and before the walk back, so "
-                                f"its gradient would be wrong: run the forward pass again after changing it")
-
-
-# The dtype rule, for all operations: where fractions are needed, by the operation (a quotient, a mean, a sigmoid) or because another input
-# has them, integers and booleans are computed in float32, 64-bit integers in float64. Where they are not (sums, products,
-# maxima, shapes), the dtype is NumPy's. Beside a Tensor, Python numbers take its dtype, or the floating one of integers.
-
-def floating(dtype: np.dtype) -> np.dtype:
-    """The dtype that fractions of `dtype` are computed in."""
-    return dtype if dtype.kind == "f" else np.dtype(np.float64 if dtype.itemsize == 8 else np.float32)
+                raise TapeError(f"input {place} of {self.name}, shape {tensor.shape}, was {how} after {self.name} ran "
+                                f"and before the walk back, so its gradient would be wrong: run the forward pass again after changing it")
 
 
 def as_tensor(value: Any, like: "Tensor | None" = None) -> Tensor:
-    """`value` as a Tensor. Beside a floating `like`, numbers, lists and arrays of integers take its dtype, so that float32 stays float32.
+    """`value` as a Tensor.
 
-    Beside integers a whole Python number takes their dtype (ValueError if it does not fit), a fraction their floating one.
+    Beside a floating `like`, numbers, lists and arrays of integers take its dtype, so that float32 stays float32. Beside integers a whole Python number takes their dtype (ValueError if it does not fit), a fraction their floating one.
     """
     if isinstance(value, Tensor):
         return value
@@ -262,7 +246,7 @@ def as_tensor(value: Any, like: "Tensor | None" = None) -> Tensor:
 
 
 def as_floating(value: Any, like: "Tensor | None" = None) -> Tensor:
-    """as_tensor, and integers and booleans in the dtype that their fractions are computed in: float32, or float64 for 64-bit integers."""
+    """as_tensor, with integers and booleans in the dtype of their fractions: float32, or float64 for 64-bit integers."""
     if like is not None and isinstance(value, int):
         value = float(value)
     tensor = as_tensor(value, like)
@@ -272,20 +256,22 @@ def as_floating(value: Any, like: "Tensor | None" = None) -> Tensor:
 def primitive(function: "Callable | None" = None, *, fractions: bool = False) -> Callable:
     """Make an operation of a function (*inputs, **settings) -> (result array, one vjp per input).
 
-    Tensors are given by position, settings by name. Inputs arrive as Tensors (None stays None where that is an input's default), to be read through
-    `.array`; the result is a new array or a view of an input's. A vjp takes the gradient of the result, a Tensor, and returns
+    Tensors are given by position, settings by name. Inputs arrive as Tensors (None stays None where that is an input's
+    default), to be read through `.array`; the result is a new array or a view of an input's. A vjp takes the gradient of the result, a Tensor, and returns
     that of its input, computed with operations on Tensors; it may use the inputs, never the result (that would be a cycle).
-    fractions: the operation needs them, so integers and booleans arrive as floating Tensors (the dtype rule above).
+    fractions: the operation needs them, so integers and booleans arrive as floating Tensors (the dtype rule of dtypes.py).
     """
     if function is None:
         return functools.partial(primitive, fractions=fractions)
     name, parameters = function.__name__, inspect.signature(function).parameters.values()
     optional = {place for place, p in enumerate(parameters) if p.default is None and p.kind != p.KEYWORD_ONLY}
-    most = np.inf if any(p.kind == p.VAR_POSITIONAL for p in parameters) else sum(p.kind != p.KEYWORD_ONLY for p in parameters)
+    many = any(p.kind == p.VAR_POSITIONAL for p in parameters)
+    most = np.inf if many else sum(p.kind != p.KEYWORD_ONLY for p in parameters)
 
     def as_inputs(values):
         if len(values) > most:
-            raise TypeError(f"{name}{inspect.signature(function)} takes Tensors by position, {most} at most, and settings by name; got {len(values)} by position")
+            raise TypeError(f"{name}{inspect.signature(function)} takes Tensors by position, {most} at most, "
+                            f"and settings by name; got {len(values)} by position")
         like = next((i for i in values if isinstance(i, Tensor)), None)
         convert = as_floating if fractions else as_tensor
         inputs = [i if i is None and place in optional else convert(i, like) for place, i in enumerate(values)]
@@ -316,7 +302,7 @@ def primitive(function: "Callable | None" = None, *, fractions: bool = False) ->
 
 
 def _history(output, wanted):
-    """The Tensors on a path from `wanted` (None: every leaf that requires a gradient) to `output`, oldest first; and the wanted ones."""
+    """The Tensors on a path from `wanted` to `output`, oldest first; and the wanted ones (None: all leaves that require gradients)."""
     seen, stack = {output}, [output]
     while stack:
         node = stack.pop().node
@@ -333,20 +319,34 @@ def _history(output, wanted):
     return [tensor for tensor in ordered if tensor in on_path], wanted
 
 
-def _walk(output, gradient, wanted, create_graph) -> dict:
-    """Gradients of `output` with respect to the wanted Tensors that it depends on: newest first, each node once."""
+def _weights(gradient, output) -> Tensor:
+    """The `gradient` that a walk begins with, in the output's shape and dtype."""
     if gradient is None:
         if output.size != 1:
-            raise ValueError(f"gradient must be given for an output with more than one entry; the output has shape {output.shape}")
+            raise ValueError(f"gradient must be given for an output with more than one entry; "
+                             f"the output has shape {output.shape}")
         gradient = np.ones(output.shape, output.dtype)
     gradient = as_tensor(gradient, output)
     if gradient.shape != output.shape:
         raise ValueError(f"gradient must have the output's shape {output.shape}; got {gradient.shape}")
-    if gradient.dtype != output.dtype:
-        gradient = gradient.astype(output.dtype)
+    return gradient if gradient.dtype == output.dtype else gradient.astype(output.dtype)
+
+
+def _part(node, place, g) -> Tensor:
+    """What the gradient g of a node's result gives to its input at `place`."""
+    vjp, parent, observer = node.vjps[place], node.inputs[place], _switches.observer[-1]
+    part = vjp(g) if observer is None else observer(node.name, "backward", functools.partial(vjp, g))
+    if part.shape != parent.shape or part.dtype != parent.dtype:
+        raise ValueError(f"a vjp of {node.name} returned {part.dtype} {part.shape} "
+                         f"for an input of {parent.dtype} {parent.shape}")
+    return part
+
+
+def _walk(output, gradient, wanted, create_graph) -> dict:
+    """Gradients of `output` for the wanted Tensors that it depends on: newest first, each node once."""
+    gradient = _weights(gradient, output)
     path, wanted = _history(output, None if wanted is None else set(wanted))
     on_path, pending, arrived = set(path), {output: gradient}, {}
-    observer = _switches.observer[-1]
     with enable_grad() if create_graph else no_grad():
         while path:
             tensor = path.pop()
@@ -359,16 +359,15 @@ def _walk(output, gradient, wanted, create_graph) -> dict:
             if node is None:
                 continue
             node.check()
-            for parent, vjp in zip(node.inputs, node.vjps):
+            for place, parent in enumerate(node.inputs):
                 if parent in on_path:
-                    part = vjp(g) if observer is None else observer(node.name, "backward", functools.partial(vjp, g))
-                    if part.shape != parent.shape or part.dtype != parent.dtype:
-                        raise ValueError(f"a vjp of {node.name} returned {part.dtype} {part.shape} for an input of {parent.dtype} {parent.shape}")
+                    part = _part(node, place, g)
                     pending[parent] = part if parent not in pending else pending[parent] + part
     return arrived
 
 
-def grad(output: Tensor, inputs: "Tensor | Iterable[Tensor]", gradient: Any = None, create_graph: bool = False, allow_unused: bool = False) -> tuple:
+def grad(output: Tensor, inputs: "Tensor | Iterable[Tensor]", gradient: Any = None, create_graph: bool = False,
+         allow_unused: bool = False) -> tuple:
     """The gradients of `output` with respect to each of `inputs` (Tensors that require one), as a tuple of Tensors.
 
     gradient: the weight of each entry of `output`, of its shape; may be left out for a single entry.
@@ -380,9 +379,11 @@ def grad(output: Tensor, inputs: "Tensor | Iterable[Tensor]", gradient: Any = No
         if not isinstance(tensor, Tensor):
             raise TypeError(f"inputs[{place}] must be a Tensor; got {type(tensor).__name__}")
         if not tensor.requires_grad:
-            raise ValueError(f"inputs[{place}], shape {tensor.shape}, does not require a gradient: make it with requires_grad=True")
+            raise ValueError(f"inputs[{place}], shape {tensor.shape}, does not require a gradient: "
+                             f"make it with requires_grad=True")
     found = _walk(output, gradient, inputs, create_graph) if output.requires_grad else {}
     for place, tensor in enumerate(inputs):
         if tensor not in found and not allow_unused:
-            raise ValueError(f"inputs[{place}], shape {tensor.shape}, is not used by the output: allow_unused=True gives None for it")
+            raise ValueError(f"inputs[{place}], shape {tensor.shape}, is not used by the output: "
+                             f"allow_unused=True gives None for it")
     return tuple(found.get(tensor) for tensor in inputs)
