@@ -70,14 +70,14 @@ def _probabilities(values: Tensor, name, hint="") -> Tensor:
     return values
 
 
-@primitive
+@primitive(fractions=True)
 def _logistic_loss(x, t):
     """max(x, 0) - t * x + log(1 + exp(-|x|)); its slope for x is sigmoid(x) - t."""
     y = np.maximum(x.array, 0) - t.array * x.array + np.log1p(np.exp(-np.abs(x.array)))
     return y, lambda g: g * (sigmoid(x) - t), lambda g: -(g * x)
 
 
-@primitive
+@primitive(fractions=True)
 def _cut_log(x):
     """log(x), cut off at -100; where it is cut off it is flat."""
     with np.errstate(divide="ignore"):
@@ -85,7 +85,7 @@ def _cut_log(x):
     return y, lambda g: g * (y > -100) / where(y > -100, x, 1)
 
 
-@primitive
+@primitive(fractions=True)
 def _bernoulli_entropy(x, t):
     """-(t * log(x) + (1 - t) * log(1 - x)), the logarithms cut off at -100; its slope (x - t) / (x * (1 - x)) is cut off at 1e12."""
     with np.errstate(divide="ignore"):

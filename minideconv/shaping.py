@@ -124,7 +124,7 @@ def getitem(x: Any, index: Any) -> Tensor:
 @primitive
 def _pad(x, *, widths, values):
     inside = tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape))
-    return np.pad(x.array, widths, constant_values=values), lambda g: _getitem(g, index=inside)
+    return np.pad(x.array, np.array(widths, int).reshape(-1, 2), constant_values=values), lambda g: _getitem(g, index=inside)
 
 
 def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Tensor:

@@ -2,6 +2,8 @@
 
 Data are small integers held in float64: their sums and products are exact, so most comparisons are `==`.
 """
+import array
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -361,3 +363,186 @@ def test_matmul_names_both_shapes(a, b):
     (lambda x: whole((5, 4)) @ x, (4, 3)), (lambda x: md.where(whole((2, 3)) > 0, x, 2 * x), (2, 3))])
 def test_a_linear_operation_and_its_vjp_are_adjoint(linear, shape):
     assert md.adjoint_check(linear, transpose_of(linear, shape), shape, rtol=0)
+
+
+# ---- fault 4: gradients of indexing
+
+class Exposed:
+    """Anything that NumPy takes for an array."""
+
+    def __init__(self, *rows):
+        self.rows = np.array(rows)
+
+    def __array__(self, dtype=None, copy=None):
+        return self.rows
+
+
+class Whole:
+    """A number as operator.index sees it."""
+
+    def __index__(self):
+        return 1
+
+
+@pytest.mark.parametrize("index", [
+    [0, 0, 1], (0, 0, 1), np.array([0, 0, 1]), array.array("i", [0, 0, 1]), array.array("q", [0, 0, 1]), Exposed(0, 0, 1), memoryview(np.array([0, 0, 1])),
+    Tensor(np.array([0, 0, 1])), [np.int64(0), np.array(0), 1], [Tensor(np.array(0)), 0, 1], np.array([0, 0, 1], ">i2"), np.array([0, 0, 1], np.uint8)],
+    ids=lambda index: type(index).__name__)
+def test_fault_04_every_kind_of_index_with_repeats(index):
+    for rows in (index, (index, slice(None)), (index, 1), (Ellipsis, index, None, 0)) if not isinstance(index, tuple) else ((index, slice(None)),):
+        x = leaf(whole((4, 3)))
+        y = x[rows]
+        g = whole(y.shape)
+        y.backward(g)
+        plain = tuple(np.array([0, 0, 1]) if part is index else part for part in rows) if isinstance(rows, tuple) else np.array([0, 0, 1])
+        expected = np.zeros((4, 3))
+        np.add.at(expected, plain, g)
+        assert np.array_equal(y.data, x.data[plain]) and np.array_equal(x.grad, expected)
+
+
+def test_fault_04_ranges_and_numbers():
+    check_index(whole((4, 3)), range(2))
+    x = leaf(whole((4, 3)))
+    x[Whole()].backward(np.ones(3))
+    assert np.array_equal(x.grad.sum(axis=1), [0, 3, 0, 0])
+    assert Tensor(np.ones((2, 3)))[[]].shape == (0, 3) and Tensor(np.ones((2, 3)))[:, []].shape == (2, 0)
+
+
+@pytest.mark.parametrize("index", [[0, 0, 1], np.array([0, 0, 1]), array.array("i", [0, 0, 1]), Exposed(0, 0, 1), Tensor(np.array([0, 0, 1])), [True, False, True, True]])
+def test_fault_04_an_index_that_is_used_again_for_something_else(index):
+    x = leaf(whole((4, 3)))
+    y = (x[index] * 1).sum() + (x[index, 1] * 1).sum()
+    expected = 4 * np.bincount([0, 0, 1] if len(getattr(index, "rows", index)) == 3 else [0, 2, 3], minlength=4)
+    held = index.rows if isinstance(index, Exposed) else index.data if isinstance(index, Tensor) else index
+    for place in range(len(held)):
+        held[place] = 3
+    y.backward()
+    assert np.array_equal(x.grad.sum(axis=1), expected)
+
+
+@pytest.mark.parametrize("index, error", [("a", TypeError), (1.0, IndexError), ([0.5], IndexError), (np.array([1.0]), IndexError), ([[0], [0, 1]], ValueError)])
+def test_what_is_no_index_is_refused(index, error):
+    with pytest.raises(error):
+        Tensor(np.ones((2, 2)))[index]
+
+
+# ---- fault 12: powers of zero
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_fault_12_powers_of_zero(dtype):
+    x, p = (Tensor(np.array(values, dtype), requires_grad=True) for values in ([0, 0, 0, 0, 2, 2], [2, 1, 0.5, 3, 0, 3]))
+    y = x ** p
+    y.backward(np.ones(6, dtype), inputs=[p])           # the slope for x is infinite where p is 0.5
+    assert np.array_equal(y.data, [0, 0, 0, 0, 1, 8]) and np.allclose(p.grad, [0, 0, 0, 0, np.log(2), 8 * np.log(2)])
+    x.grad = None
+    kept = [0, 1, 3, 4, 5]
+    (x[kept] ** p[kept]).backward(np.ones(5, dtype))
+    assert np.array_equal(x.grad, [0, 1, 0, 0, 0, 12]) and x.grad.dtype == p.grad.dtype == dtype
+
+
+def test_fault_12_zero_to_the_power_of_zero():
+    x, p = leaf([0.0, 0.0]), leaf([0.0, 2.0])
+    slopes = md.grad((x ** p).sum(), (x, p), create_graph=True)
+    assert np.array_equal(slopes[0].data, [0, 0]) and np.array_equal(slopes[1].data, [0, 0])
+    assert np.isfinite(md.grad(slopes[0].sum(), x)[0].data).all()
+
+
+def test_fault_12_the_mixed_second_derivative_at_an_exponent_of_zero():
+    """d/dp of p * x ** (p - 1) at p = 0 is 1 / x."""
+    x, p = leaf([2.0, 5.0]), leaf([0.0, 0.0])
+    slope, = md.grad((x ** p).sum(), x, create_graph=True)
+    assert np.allclose(md.grad(slope.sum(), p)[0].data, [0.5, 0.2])
+
+
+# ---- more methods
+
+@given(reductions())
+def test_var_and_std_are_numpys(case):
+    values, axis, keepdims = case
+    count = values.sum(axis=axis).size and values.size // values.sum(axis=axis).size
+    for ddof in (0, 1):
+        if count <= ddof:
+            with pytest.raises(ValueError, match="ddof must be below the number of entries"):
+                Tensor(values).var(axis, keepdims, ddof=ddof)
+            continue
+        for name in ("var", "std"):
+            result = getattr(Tensor(values), name)(axis=axis, keepdims=keepdims, ddof=ddof)
+            expected = np.asarray(getattr(values, name)(axis=axis, keepdims=keepdims, ddof=ddof))
+            assert result.shape == expected.shape and np.allclose(result.data, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("limits", [(-3, 4), (None, 2), (0.5, None), (None, None), (np.array([[-1.0], [2.0]]), 3), (5, -5)])
+def test_clip(limits):
+    values = whole((2, 5))
+    expected = np.clip(values, *limits) if any(limit is not None for limit in limits) else values
+    assert equal(Tensor(values).clip(*limits), expected) and equal(Tensor(values).clip(min=limits[0], max=limits[1]), expected)
+    x = leaf([-4.0, 0.0, 4.0])
+    x.clip(-1, 1).backward(np.array([1.0, 2.0, 4.0]))
+    assert np.array_equal(x.grad, [0, 2, 0])
+
+
+@pytest.mark.parametrize("shape, axis", [((1, 3, 1), None), ((1, 3, 1), 0), ((1, 3, 1), -1), ((1, 3, 1), (0, 2)), ((2, 3), None), ((), None), ((1,), 0), ((2, 1), ())])
+def test_squeeze(shape, axis):
+    values = whole(shape)
+    assert equal(Tensor(values).squeeze(axis), np.asarray(values.squeeze(axis))) and equal(Tensor(values).squeeze(axis=axis), np.asarray(values.squeeze(axis)))
+
+
+def test_squeeze_refuses_longer_axes():
+    with pytest.raises(ValueError, match=r"axis 1 of shape \(1, 3\) is longer"):
+        Tensor(np.ones((1, 3))).squeeze(1)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (3,), (), (0, 2)])
+def test_flatten(shape):
+    assert equal(Tensor(whole(shape)).flatten(), whole(shape).flatten())
+
+
+@pytest.mark.parametrize("widths", [0, 2, (1, 2), ((1, 2),), ((1, 0), (2, 3)), [[0, 1], [1, 0]], np.array([[1, 1], [0, 2]]), ((1,), (2,))], ids=repr)
+@pytest.mark.parametrize("values", [0, 1.5, (1, 2), ((1, 2), (3, 4)), np.nan], ids=repr)
+def test_pad_is_numpys(widths, values):
+    array = whole((2, 3))
+    expected = np.pad(array, widths, constant_values=values)
+    assert np.array_equal(md.pad(Tensor(array), widths, constant_values=values).data, expected, equal_nan=True)
+    x = leaf(array)
+    g = whole(expected.shape)
+    md.pad(x, widths, "constant", constant_values=values).backward(g)
+    inside = np.pad(np.ones((2, 3)), widths) > 0
+    assert np.array_equal(x.grad, g[inside].reshape(2, 3))
+
+
+def test_pad_by_axis():
+    array = whole((2, 3))
+    assert equal(md.pad(array, {-1: 2}), np.pad(array, ((0, 0), (2, 2)))) and equal(md.pad(array, {0: (1, 0)}), np.pad(array, ((1, 0), (0, 0))))
+    assert md.pad(Tensor(3.0), 1).shape == ()
+
+
+@pytest.mark.parametrize("settings, error, words", [
+    (dict(pad_width=-1), ValueError, "must not be negative"), (dict(pad_width=1.5), TypeError, "must be integers"), (dict(pad_width=(1, 2, 3)), ValueError, "a pair for each of the 2 axes"),
+    (dict(pad_width=1, mode="reflect"), ValueError, "mode must be 'constant'"), (dict(pad_width=1, constant_values=(1, 2, 3)), ValueError, "a pair"),
+    (dict(pad_width=1, constant_values=Tensor(1.0)), TypeError, "get no gradient"), (dict(pad_width={2: 1}), ValueError, "axis 2 is out of bounds")])
+def test_pad_refuses(settings, error, words):
+    with pytest.raises(error, match=words):
+        md.pad(Tensor(np.ones((2, 2))), **settings)
+
+
+def test_pad_refuses_a_constant_that_the_dtype_does_not_hold():
+    for values in (300, -1):
+        with pytest.raises(ValueError, match="do not fit a Tensor of uint8"):
+            md.pad(Tensor(np.ones(2, np.uint8)), 1, constant_values=values)
+
+
+def test_joining_along_none_and_nothing():
+    assert equal(md.concatenate([whole((2, 3)), whole((4,))], axis=None), np.concatenate([whole((2, 3)), whole((4,))], axis=None))
+    for join in (md.concatenate, md.stack):
+        with pytest.raises(ValueError, match="one Tensor at least"):
+            join([])
+        with pytest.raises(TypeError, match="axis must be one integer"):
+            join([np.ones((2, 2))], axis=(0, 1))
+
+
+@pytest.mark.parametrize("name", ["max", "min"])
+def test_the_gradient_of_an_extreme_that_is_not_a_number(name):
+    x = leaf([[1.0, np.nan, 2.0], [1.0, 0.0, 2.0]])
+    y = getattr(x, name)(axis=1)
+    y.backward(np.array([1.0, 1.0]))
+    assert np.isnan(y.data[0]) and np.array_equal(x.grad[0], [0, 1, 0]) and x.grad[1].sum() == 1

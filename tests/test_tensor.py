@@ -430,3 +430,79 @@ def test_what_a_tape_keeps_besides_its_inputs_cannot_be_changed_from_outside():
 def test_none_is_no_operand():
     with pytest.raises(TypeError, match="NoneType"):
         Tensor([1.0]) + None
+
+
+# ---- fault 12: contexts entered again
+
+def test_fault_12_a_context_entered_twice():
+    x, silent, loud = leaf(2.0), md.no_grad(), enable_grad()
+    with silent:
+        with silent:
+            assert not recording()
+            with loud:
+                with silent:
+                    with loud:
+                        assert recording()
+                    assert not recording()
+                assert recording()
+        assert not recording() and not (x * x).requires_grad
+    assert recording() and (x * x).requires_grad
+    with silent:                            # and later again
+        assert not recording()
+    assert recording()
+
+
+def test_fault_12_an_observer_entered_twice():
+    seen = []
+
+    def observer(name, direction, call):
+        seen.append(name)
+        return call()
+    watch, x = observe(observer), leaf(2.0)
+    with watch, watch:
+        x + 1
+    x * 1
+    with pytest.raises(KeyError), watch:
+        x - 1
+        raise KeyError
+    x / 1
+    assert seen == ["add", "subtract"]
+
+
+def test_fault_12_one_context_in_two_threads():
+    silent, inside, leave, seen = md.no_grad(), threading.Event(), threading.Event(), []
+
+    def other():
+        with silent:
+            inside.set()
+            leave.wait(10)
+            seen.append(recording())
+        seen.append(recording())
+    thread = threading.Thread(target=other)
+    with enable_grad():
+        thread.start()
+        assert inside.wait(10) and recording()
+        with silent:
+            leave.set()
+            thread.join()
+            assert not recording()
+        assert recording()
+    assert seen == [False, True] and recording()
+
+
+def test_data_may_be_rebound():
+    x = leaf([1.0, 2.0])
+    x.data = np.arange(3.0)
+    (x * x).sum().backward()
+    assert x.grad.tolist() == [0.0, 2.0, 4.0]
+    for wrong in (Tensor([1.0]), "text", None, np.zeros(2, np.float16), np.zeros(2, int)):
+        with pytest.raises(TypeError):
+            x.data = wrong
+    assert x.data.tolist() == [0.0, 1.0, 2.0]
+
+
+def test_a_gradient_of_another_dtype_keeps_its_history():
+    x, weight = leaf([1.0, 2.0], np.float32), leaf([3.0, 4.0])
+    slope, = md.grad(x * x, x, gradient=weight, create_graph=True)
+    slope.sum().backward()
+    assert slope.dtype == np.float32 and weight.grad.tolist() == [2.0, 4.0] and x.grad.tolist() == [6.0, 8.0]
