@@ -1,7 +1,8 @@
 """Gradient checks: is what the tape says what the function does? Central differences against vjps, entry by entry.
 
-The cotangent is random, never all ones: summing the output hides every error that only permutes it. float64 only: in
-float32 a difference of 1e-6 drowns in rounding. A kink (ReLU at 0) has no gradient to compare with, and is reported as one.
+The cotangent is random, never all ones: summing the output hides every error that only permutes it.
+float64 only: in float32 a difference of 1e-6 drowns in rounding. A kink (ReLU at 0) has no gradient
+to compare with, and is reported as one.
 """
 from typing import Callable
 
@@ -53,8 +54,8 @@ def _scalar(fn, tensors, cotangents) -> float:
 def slopes(fn, tensors, cotangents, tensor, eps, least=1e-3):
     """Central differences of <fn(tensors), cotangents> for every entry of `tensor`, and a mask of entries near a kink.
 
-    Near one (nearer than eps) the slopes to both sides differ by more than `least`, and by no means twice as much at twice
-    the step and half as much at half of it, as they do on a curve.
+    Near one (nearer than eps) the slopes to both sides differ by more than `least`, and by no means
+    twice as much at twice the step and half as much at half of it, as they do on a curve.
     """
     middle = _scalar(fn, tensors, cotangents)
     central, kinks = np.zeros(tensor.shape), np.zeros(tensor.shape, bool)
@@ -70,7 +71,8 @@ def slopes(fn, tensors, cotangents, tensor, eps, least=1e-3):
     for index in np.ndindex(tensor.shape):
         right, left = sides(index, eps)
         central[index], gap = (right + left) / 2, right - left
-        if abs(gap) > least * max(1, abs(right), abs(left)) + 1e-14 * abs(middle) / eps:    # more than rounding can make
+        rounding = 1e-14 * abs(middle) / eps
+        if abs(gap) > least * max(1, abs(right), abs(left)) + rounding:
             # A kink at the distance u * eps has gaps in the ratio of (2 - u) / 2 : 1 - u : 1 - 2 * u (at least 0).
             double, half = (right - left for right, left in (sides(index, 2 * eps), sides(index, eps / 2)))
             kinks[index] = abs(double - 2 * gap) > abs(gap) / 2 or abs(half - gap / 2) > abs(gap) / 4
@@ -81,10 +83,11 @@ def gradcheck(fn: Callable, *inputs, eps: float = 1e-6, rtol: float = 1e-5, atol
               rng: "np.random.Generator | None" = None) -> bool:
     """True if the gradients of fn are its slopes; else GradcheckError, which names input, entry and both numbers.
 
-    fn: Tensors -> Tensor or tuple of Tensors, deterministic. inputs: float64 arrays or Tensors (those with requires_grad
-    are checked); anything else is handed on as it is. rng: np.random.Generator of the random cotangent (default: seed 0).
-    An entry passes where |tape - slope| <= atol * max(1, |f|) + rtol * max(|tape|, |slope|). A kink nearer than eps is
-    reported as one. Raises TypeError for float32.
+    fn: Tensors -> Tensor or tuple of Tensors, deterministic. inputs: float64 arrays or Tensors
+    (those with requires_grad are checked); anything else is handed on as it is.
+    rng: np.random.Generator of the random cotangent (default: seed 0).
+    An entry passes where |tape - slope| <= atol * max(1, |f|) + rtol * max(|tape|, |slope|).
+    A kink nearer than eps is reported as one. Raises TypeError for float32.
     """
     rng = np.random.default_rng(0) if rng is None else rng
     tensors = _checked_inputs(inputs)
@@ -120,7 +123,9 @@ def _report(place, tape, slope, mask, what):
 
 def gradgradcheck(fn: Callable, *inputs, eps: float = 1e-6, rtol: float = 1e-5, atol: float = 1e-7,
                   rng: "np.random.Generator | None" = None) -> bool:
-    """gradcheck of fn's gradients, as a function of the inputs and of the cotangents: are gradients of gradients right?"""
+    """gradcheck of fn's gradients, as a function of the inputs and of the cotangents: are gradients
+    of gradients right?
+    """
     rng = np.random.default_rng(0) if rng is None else rng
     tensors = _checked_inputs(inputs)
     outputs = _outputs(fn, tensors)
@@ -145,7 +150,8 @@ def gradgradcheck(fn: Callable, *inputs, eps: float = 1e-6, rtol: float = 1e-5, 
 
 def adjoint_check(forward: Callable, adjoint: Callable, x_shape: tuple, y_shape: "tuple | None" = None, *,
                   rtol: float = 1e-12, rng: "np.random.Generator | None" = None) -> bool:
-    """True if <forward(x), y> == <x, adjoint(y)> for random integers x and y: the definition of the adjoint (transpose).
+    """True if <forward(x), y> == <x, adjoint(y)> for random integers x and y: the definition of the
+    adjoint (transpose).
 
     forward, adjoint: linear maps Tensor -> Tensor on float64. y_shape: of forward's result (left out: found by a call).
     Both sides are sums of the same products; rtol is for their rounding where kernels are no integers. Raises

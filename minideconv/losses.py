@@ -1,7 +1,8 @@
 """Losses: how far a prediction is from its target, as one number to walk back from.
 
-All take (input, target, reduction="mean" | "sum" | "none"). Shapes must be equal: (4, 1) against (4,) would broadcast to 16 pairs.
-The target takes the input's dtype, gets a gradient where it requires one, and is copied where it is an array.
+All take (input, target, reduction="mean" | "sum" | "none"). Shapes must be equal: (4, 1) against
+(4,) would broadcast to 16 pairs. The target takes the input's dtype, gets a gradient where it
+requires one, and is copied where it is an array.
 """
 from typing import Any
 
@@ -46,7 +47,8 @@ def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
 def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     """-sum over k of p[k] * log_softmax(input)[k] for logits (N, K) and labels (N,), integers, or probabilities (N, K).
 
-    reduction "mean" averages over N, "none" gives (N,). Raises ValueError for labels outside [0, K) or shapes that do not fit.
+    reduction "mean" averages over N, "none" gives (N,). Raises ValueError for labels outside [0, K)
+    or shapes that do not fit.
     """
     input = as_floating(input)
     if input.ndim != 2:
@@ -56,7 +58,8 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     if labels.shape == input.shape:
         return _reduce(-(log_softmax(input) * _target(target, input)).sum(axis=1), reduction)
     if labels.shape != (count,):
-        raise ValueError(f"target must be labels ({count},) or probabilities {input.shape}; got {labels.dtype} {labels.shape}")
+        raise ValueError(f"target must be labels ({count},) or probabilities {input.shape}; "
+                         f"got {labels.dtype} {labels.shape}")
     if labels.dtype.kind not in "iu":
         raise TypeError(f"target labels must be integers; got {labels.dtype}")
     if count and not 0 <= labels.min() <= labels.max() < classes:
@@ -87,7 +90,10 @@ def _cut_log(x):
 
 @primitive(fractions=True)
 def _bernoulli_entropy(x, t):
-    """-(t * log(x) + (1 - t) * log(1 - x)), the logarithms cut off at -100; its slope (x - t) / (x * (1 - x)) is cut off at 1e12."""
+    """-(t * log(x) + (1 - t) * log(1 - x)), the logarithms cut off at -100.
+
+    The slope for x is (x - t) / (x * (1 - x)), its denominator at least 1e-12.
+    """
     with np.errstate(divide="ignore"):
         yes, no = np.maximum(np.log(x.array), -100), np.maximum(np.log1p(-x.array), -100)
     product = x.array * (1 - x.array)
@@ -100,7 +106,8 @@ def _bernoulli_entropy(x, t):
 
 
 def binary_cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
-    """-(t * log(x) + (1 - t) * log(1 - x)) for probabilities x in [0, 1]; logarithms are cut off at -100 (as in PyTorch).
+    """-(t * log(x) + (1 - t) * log(1 - x)) for probabilities x in [0, 1]; logarithms are cut off at
+    -100 (as in PyTorch).
 
     On logits use binary_cross_entropy_with_logits, which loses no digits. Raises ValueError for values outside [0, 1].
     """
@@ -109,9 +116,10 @@ def binary_cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Te
 
 
 def binary_cross_entropy_with_logits(input: Any, target: Any, reduction: str = "mean") -> Tensor:
-    """Binary cross-entropy of sigmoid(input), from the logits: max(x, 0) - t * x + log(1 + exp(-|x|)), which neither overflows nor loses digits.
+    """Binary cross-entropy of sigmoid(input), from the logits.
 
-    Raises ValueError for targets outside [0, 1].
+    max(x, 0) - t * x + log(1 + exp(-|x|)), which neither overflows nor loses digits. Raises
+    ValueError for targets outside [0, 1].
     """
     input = as_floating(input)
     return _reduce(_logistic_loss(input, _probabilities(_target(target, input), "target")), reduction)

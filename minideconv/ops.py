@@ -1,7 +1,8 @@
 """Arithmetic, comparisons and matrix products, each with its gradients beside it; and the operators of Tensor.
 
-Every vjp is written in operations on Tensors and uses the inputs, never the result. Operands broadcast as NumPy's do. Reductions
-and changes of shape have files of their own, and all operations are found here. They are bound to Tensor at the end.
+Every vjp is written in operations on Tensors and uses the inputs, never the result. Operands
+broadcast as NumPy's do. Reductions and changes of shape have files of their own, and all operations
+are found here. They are bound to Tensor at the end.
 """
 from typing import Any
 
@@ -13,9 +14,10 @@ from .reductions import max, mean, min, std, sum, var
 from .shaping import broadcast_to, concatenate, fit, flatten, getitem, pad, reshape, squeeze, stack, transpose
 from .tensor import Tensor, as_tensor, primitive
 
-__all__ = ["absolute", "add", "astype", "broadcast_to", "clip", "concatenate", "divide", "exp", "flatten", "getitem", "log", "matmul", "max",
-           "maximum", "mean", "min", "minimum", "multiply", "negative", "pad", "power", "reshape", "sqrt", "squeeze", "stack", "std", "subtract", "sum",
-           "transpose", "var", "where"]
+__all__ = ["absolute", "add", "astype", "broadcast_to", "clip", "concatenate", "divide", "exp",
+           "flatten", "getitem", "log", "matmul", "max", "maximum", "mean", "min", "minimum",
+           "multiply", "negative", "pad", "power", "reshape", "sqrt", "squeeze", "stack", "std",
+           "subtract", "sum", "transpose", "var", "where"]
 
 
 @primitive
@@ -92,7 +94,9 @@ def minimum(a, b):
 
 
 def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
-    """x where it lies between `min` and `max`, else the nearer of them; None is no limit. Limits may be Tensors, and get gradients then."""
+    """x where it lies between `min` and `max`, else the nearer of them; None is no limit. Limits
+    may be Tensors, and get gradients then.
+    """
     x = as_tensor(x)
     x = x if min is None else maximum(x, min)
     return x if max is None else minimum(x, max)
@@ -100,12 +104,15 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
 
 @primitive
 def _where(a, b, *, condition):
-    return (np.where(condition, a.array, b.array), lambda g: fit(_where(g, np.zeros_like(g.array), condition=condition), a),
-            lambda g: fit(_where(np.zeros_like(g.array), g, condition=condition), b))
+    return (np.where(condition, a.array, b.array),
+            lambda g: fit(_where(g, 0, condition=condition), a),
+            lambda g: fit(_where(0, g, condition=condition), b))
 
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
-    """a where the array of booleans `condition` is true, b elsewhere; all three broadcast. Numbers take the other one's dtype."""
+    """a where the array of booleans `condition` is true, b elsewhere; all three broadcast. Numbers
+    take the other one's dtype.
+    """
     condition = condition.array if isinstance(condition, Tensor) else plain_array(condition, "condition")
     a = as_tensor(a, b if isinstance(b, Tensor) else None)
     return _where(a, as_tensor(b, a), condition=condition.astype(bool))
@@ -126,7 +133,9 @@ def _matmul(a, b):
     """(..., M, K) @ (..., K, L) -> (..., M, L); leading axes broadcast."""
     def swap(t):
         return transpose(t, *range(t.ndim - 2), t.ndim - 1, t.ndim - 2)
-    return parallel.matmul(a.array, b.array), lambda g: fit(_matmul(g, swap(b)), a), lambda g: fit(_matmul(swap(a), g), b)
+    return (parallel.matmul(a.array, b.array),
+            lambda g: fit(_matmul(g, swap(b)), a),
+            lambda g: fit(_matmul(swap(a), g), b))
 
 
 def matmul(a: Any, b: Any) -> Tensor:
@@ -138,7 +147,8 @@ def matmul(a: Any, b: Any) -> Tensor:
     rows = a if a.ndim > 1 else reshape(a, 1, -1)
     columns = b if b.ndim > 1 else reshape(b, -1, 1)
     if rows.shape[-1] != columns.shape[-2]:
-        raise ValueError(f"matmul needs as many columns on the left as rows on the right; got shapes {a.shape} and {b.shape}")
+        raise ValueError(f"matmul needs as many columns on the left as rows on the right; "
+                         f"got shapes {a.shape} and {b.shape}")
     out = _matmul(rows, columns)
     shape = out.shape[:-2] + (out.shape[-2:-1] if a.ndim > 1 else ()) + (out.shape[-1:] if b.ndim > 1 else ())
     return out if shape == out.shape else reshape(out, shape)
@@ -151,8 +161,10 @@ def _reflected(operation):
 def compare(ufunc: np.ufunc, a: Any, b: Any) -> np.ndarray:
     """A comparison (np.less, ...) entry by entry, as an array of booleans: there is nothing to differentiate."""
     def array(one, other):
-        # Numbers are left to NumPy as they are: it knows that no uint8 is 300, and compares float32 with 0.1 in float32.
-        return one if isinstance(one, (int, float)) else as_tensor(one, other if isinstance(other, Tensor) else None).array
+        # Numbers are left to NumPy as they are: it knows that no uint8 is 300, and compares float32
+        # with 0.1 in float32.
+        like = other if isinstance(other, Tensor) else None
+        return one if isinstance(one, (int, float)) else as_tensor(one, like).array
     return np.asarray(ufunc(array(a, b), array(b, a)))
 
 
@@ -167,16 +179,20 @@ def _contains(self, value):
     return bool(np.any(self == value))
 
 
+def _by_name(reduction):
+    return lambda self, axis=None, keepdims=False: reduction(self, axis=axis, keepdims=keepdims)
+
+
 for _name, _operation in {
         "__add__": add, "__radd__": _reflected(add), "__sub__": subtract, "__rsub__": _reflected(subtract),
-        "__mul__": multiply, "__rmul__": _reflected(multiply), "__truediv__": divide, "__rtruediv__": _reflected(divide),
-        "__pow__": power, "__rpow__": _reflected(power), "__matmul__": matmul, "__rmatmul__": _reflected(matmul),
+        "__mul__": multiply, "__rmul__": _reflected(multiply), "__pow__": power, "__rpow__": _reflected(power),
+        "__truediv__": divide, "__rtruediv__": _reflected(divide),
+        "__matmul__": matmul, "__rmatmul__": _reflected(matmul),
         "__neg__": negative, "__abs__": absolute, "__getitem__": getitem, "__contains__": _contains,
         "__lt__": _comparison(np.less), "__le__": _comparison(np.less_equal), "__gt__": _comparison(np.greater),
-        "__ge__": _comparison(np.greater_equal), "__eq__": _comparison(np.equal), "__ne__": _comparison(np.not_equal),
-        "sum": lambda self, axis=None, keepdims=False: sum(self, axis=axis, keepdims=keepdims), "mean": mean, "var": var, "std": std,
-        "max": lambda self, axis=None, keepdims=False: max(self, axis=axis, keepdims=keepdims),
-        "min": lambda self, axis=None, keepdims=False: min(self, axis=axis, keepdims=keepdims),
+        "__ge__": _comparison(np.greater_equal), "__eq__": _comparison(np.equal),
+        "__ne__": _comparison(np.not_equal),
+        "sum": _by_name(sum), "max": _by_name(max), "min": _by_name(min), "mean": mean, "var": var, "std": std,
         "reshape": reshape, "flatten": flatten, "squeeze": squeeze, "transpose": transpose, "T": property(transpose),
         "exp": exp, "log": log, "sqrt": sqrt, "abs": absolute, "clip": clip, "astype": astype}.items():
     setattr(Tensor, _name, _operation)

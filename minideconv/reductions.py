@@ -1,4 +1,6 @@
-"""Reductions: many entries become one, along `axis` (None: all, an integer or a tuple of them); keepdims leaves axes of length 1."""
+"""Reductions: many entries become one, along `axis` (None: all, an integer or a tuple of them);
+keepdims leaves axes of length 1.
+"""
 import math
 from typing import Any
 
@@ -31,11 +33,14 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
 
 
 def var(x: Any, axis: Any = None, keepdims: bool = False, *, ddof: int = 0) -> Tensor:
-    """The mean squared distance from the mean over `axis`: divided by n - ddof for n entries, as np.var. ValueError where that is not above 0."""
+    """The mean squared distance from the mean over `axis`: divided by n - ddof for n entries, as
+    np.var. ValueError where that is not above 0.
+    """
     x = as_floating(x)
     count = _count(x, axis)
     if not ddof < count:
-        raise ValueError(f"ddof must be below the number of entries, {count} along axis {axis!r} of shape {x.shape}; got {ddof!r}")
+        raise ValueError(f"ddof must be below the number of entries, {count} along axis {axis!r} "
+                         f"of shape {x.shape}; got {ddof!r}")
     centred = x - mean(x, axis, keepdims=True)
     return sum(centred * centred, axis=axis, keepdims=keepdims) / (count - ddof)
 

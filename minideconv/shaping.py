@@ -1,7 +1,7 @@
 """Changes of shape, and taking and joining parts: each is a linear map, and its vjp the transpose.
 
-Axes are NumPy's: an axis is an integer, also a negative one, and where several make sense a tuple or None. An array that a Tensor
-is indexed with is copied, so that the tape keeps what it was.
+Axes are NumPy's: an axis is an integer, also a negative one, and where several make sense a tuple
+or None. An array that a Tensor is indexed with is copied, so that the tape keeps what it was.
 """
 import operator
 from typing import Any, Iterable
@@ -13,7 +13,9 @@ from .tensor import Tensor, as_floating, as_tensor, primitive
 
 
 def axes_of(axis: Any, ndim: int) -> tuple:
-    """`axis` (None: all) as a sorted tuple of non-negative integers. TypeError or ValueError for what names no axes of a Tensor of `ndim`."""
+    """`axis` (None: all) as a sorted tuple of non-negative integers. TypeError or ValueError for
+    what names no axes of a Tensor of `ndim`.
+    """
     axes = tuple(range(ndim)) if axis is None else tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
     for a in axes:
         if not hasattr(a, "__index__"):
@@ -35,7 +37,8 @@ def fit(g: Tensor, like: Tensor) -> Tensor:
     """The transpose of broadcasting: g summed over the axes along which `like` was repeated, in like's dtype."""
     if g.shape != like.shape:
         extra = g.ndim - like.ndim
-        repeated = tuple(range(extra)) + tuple(extra + axis for axis, n in enumerate(like.shape) if n == 1 and g.shape[extra + axis] != 1)
+        ones = [axis + extra for axis, n in enumerate(like.shape) if n == 1 and g.shape[axis + extra] != 1]
+        repeated = [*range(extra), *ones]
         g = reshape(g.sum(axis=repeated) if repeated else g, like.shape)
     return g if g.dtype == like.dtype else g.astype(like.dtype)
 
@@ -113,7 +116,8 @@ def _index_part(part):
     if hasattr(part, "__index__") and not hasattr(part, "__array__"):
         return operator.index(part)
     array = np.array(part.array if isinstance(part, Tensor) else plain_array(part, "an index"))
-    return array.astype(np.intp) if array.size == 0 and not hasattr(part, "dtype") else array       # [] has no dtype of its own
+    untyped = array.size == 0 and not hasattr(part, "dtype")        # [] names no dtype
+    return array.astype(np.intp) if untyped else array
 
 
 def getitem(x: Any, index: Any) -> Tensor:
@@ -124,15 +128,16 @@ def getitem(x: Any, index: Any) -> Tensor:
 @primitive
 def _pad(x, *, widths, values):
     inside = tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape))
-    return np.pad(x.array, np.array(widths, int).reshape(-1, 2), constant_values=values), lambda g: _getitem(g, index=inside)
+    return np.pad(x.array, widths, constant_values=values), lambda g: _getitem(g, index=inside)
 
 
 def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Tensor:
     """x with constant entries around it, as np.pad.
 
-    pad_width: entries before and after along each axis: n everywhere, (before, after) for every axis, a pair for each axis, or
-    {axis: n or pair}. constant_values: a number, or numbers in pairs as the widths. Raises ValueError for widths that do not
-    fit, for another mode, and for a constant that x's dtype does not hold.
+    pad_width: entries before and after along each axis: n everywhere, (before, after) for every
+    axis, a pair for each axis, or {axis: n or pair}. constant_values: a number, or numbers in pairs
+    as the widths. Raises ValueError for widths that do not fit, for another mode, and for a
+    constant that x's dtype does not hold.
     """
     x = as_tensor(x)
     if isinstance(constant_values, Tensor):
@@ -150,12 +155,13 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0
     try:
         widths, values = (np.broadcast_to(pairs, (x.ndim, 2)) for pairs in (widths, values))
     except ValueError:
-        raise ValueError(f"pad_width and constant_values must be one number, a pair, or a pair for each of the {x.ndim} axes; "
-                         f"got {pad_width!r} and {constant_values!r}") from None
+        raise ValueError(f"pad_width and constant_values must be one number, a pair, or a pair for each "
+                         f"of the {x.ndim} axes; got {pad_width!r} and {constant_values!r}") from None
     x = as_floating(x) if values.dtype.kind == "f" else x
     if x.dtype.kind != "f" and not np.array_equal(values.astype(x.dtype), values):
         raise ValueError(f"constant_values {constant_values!r} do not fit a Tensor of {x.dtype}")
-    return _pad(x, widths=tuple((int(before), int(after)) for before, after in widths), values=values.astype(x.dtype))
+    pairs = tuple((int(before), int(after)) for before, after in widths)
+    return _pad(x, widths=pairs, values=values.astype(x.dtype)) if pairs else x
 
 
 @primitive

@@ -1,8 +1,9 @@
 """The engine: arrays that remember how they were made, and the walk back along that memory. It knows no operation.
 
-A Tensor made by an operation holds a Node: the operation's inputs and, for each, a function that turns the gradient of the
-result into the gradient of that input (a vector-Jacobian product, "vjp"). Nodes point from results to inputs only and no vjp
-holds its own result, so there are no cycles: the tape of a loss is freed with the loss.
+A Tensor made by an operation holds a Node: the operation's inputs and, for each, a function that
+turns the gradient of the result into the gradient of that input (a vector-Jacobian product, "vjp").
+Nodes point from results to inputs only and no vjp holds its own result, so there are no cycles: the
+tape of a loss is freed with the loss.
 
 vjps are written in operations on Tensors. An ordinary backward runs them under no_grad; `grad(..., create_graph=True)`
 records them like anything else, and gradients of gradients cost no further code.
@@ -59,10 +60,11 @@ def recording() -> bool:
 
 
 class observe:
-    """Context manager: observer(name, direction, call) runs every operation ("forward") and vjp ("backward") of this thread.
+    """Context manager: observer(name, direction, call) runs every operation ("forward") and vjp
+    ("backward") of this thread.
 
-    call is a functools.partial: the observer returns call(), and may look at call.args (the inputs, or the gradient) and
-    call.keywords (settings), but writes into nothing.
+    call is a functools.partial: the observer returns call(), and may look at call.args (the inputs,
+    or the gradient) and call.keywords (settings), but writes into nothing.
     """
 
     def __init__(self, observer: Callable):
@@ -88,14 +90,17 @@ def _data(value) -> np.ndarray:
 class Tensor:
     """An ndarray (float32 or float64 where gradients are wanted) and, if it was computed, how.
 
-    data: a plain ndarray is kept as it is (not copied; another byte order or a subclass is converted); Python numbers and
-    lists of them become float32. requires_grad: whether `backward` should leave the gradient in `.grad`, an ndarray of the
-    data's shape and dtype. Raises TypeError for what holds no numbers and for integers that are to require a gradient.
+    data: a plain ndarray is kept as it is (not copied; another byte order or a subclass is
+    converted); Python numbers and lists of them become float32.
+    requires_grad: whether `backward` should leave the gradient in `.grad`, an ndarray of the data's
+    shape and dtype.
+    Raises TypeError for what holds no numbers and for integers that are to require a gradient.
 
-    The array has two doors. `.data` (as `.numpy()` and np.asarray) is the user's: whoever has it may write, and from then on
-    the tape watches. Any change of an array between the operation that used it and the walk back (an entry, a slice, a
-    fill, an optimizer's step, through whatever view of its memory) is a TapeError, as is a rebound `.data`. `.array` is
-    the engine's: a promise not to write and not to hand it on, which costs nothing.
+    The array has two doors. `.data` (as `.numpy()` and np.asarray) is the user's: whoever has it
+    may write, and from then on the tape watches. Any change of an array between the operation that
+    used it and the walk back (an entry, a slice, a fill, an optimizer's step, through whatever view
+    of its memory) is a TapeError, as is a rebound `.data`. `.array` is the engine's: a promise not
+    to write and not to hand it on, which costs nothing.
 
     Operators, comparisons and the methods that are operations (`sum`, `reshape`, ...) are bound at the end of ops.py,
     NumPy's functions in numpy_calls.py.
@@ -103,7 +108,8 @@ class Tensor:
     __slots__ = ("array", "memory", "grad", "node", "_requires_grad", "__weakref__")
 
     def __init__(self, data: Any, requires_grad: bool = False):
-        self.array, self.memory = _data(data), Memory(public=True)
+        self.array = _data(data)
+        self.memory = Memory(owner(self.array), public=True)
         self.grad, self.node, self.requires_grad = None, None, requires_grad
 
     shape = property(lambda self: self.array.shape)
@@ -124,11 +130,11 @@ class Tensor:
         if self.requires_grad and array.dtype.kind != "f":
             raise TypeError(f"the data of a Tensor that requires a gradient must be float32 or float64; "
                             f"got {array.dtype}")
-        self.array, self.memory = array, Memory(public=True)
+        self.array, self.memory = array, Memory(owner(array), public=True)
 
     @property
     def requires_grad(self) -> bool:
-        """Whether gradients are wanted, of this Tensor or of what it was computed from. Only float32 and float64 can."""
+        """Whether gradients are wanted, of this Tensor or of what it was computed from."""
         return self._requires_grad
 
     @requires_grad.setter
@@ -196,10 +202,11 @@ class Tensor:
             tensor.grad = np.array(g.array) if tensor.grad is None else np.asarray(tensor.grad + g.array)
 
 
-def _engines(array: np.ndarray, memory: "Memory | None" = None) -> Tensor:
+def _engines(array: np.ndarray, memory: Memory) -> Tensor:
     """A Tensor of the engine's own array: new, or in memory that the engine knows."""
-    tensor = Tensor(array)
-    tensor.memory = Memory(public=False) if memory is None else memory
+    tensor = Tensor.__new__(Tensor)         # without __init__, which is for arrays from outside
+    tensor.array, tensor.memory = array, memory
+    tensor.grad, tensor.node, tensor._requires_grad = None, None, False
     return tensor
 
 
@@ -218,13 +225,16 @@ class Node:
             if tensor.array is not seal.array or seal.broken():
                 how = "replaced" if tensor.array is not seal.array else "changed in place"
                 raise TapeError(f"input {place} of {self.name}, shape {tensor.shape}, was {how} after {self.name} ran "
-                                f"and before the walk back, so its gradient would be wrong: run the forward pass again after changing it")
+                                f"and before the walk back, so its gradient would be wrong: "
+                                f"run the forward pass again after changing it")
 
 
 def as_tensor(value: Any, like: "Tensor | None" = None) -> Tensor:
     """`value` as a Tensor.
 
-    Beside a floating `like`, numbers, lists and arrays of integers take its dtype, so that float32 stays float32. Beside integers a whole Python number takes their dtype (ValueError if it does not fit), a fraction their floating one.
+    Beside a floating `like`, numbers, lists and arrays of integers take its dtype, so that float32
+    stays float32. Beside integers a whole Python number takes their dtype (ValueError if it does
+    not fit), a fraction their floating one.
     """
     if isinstance(value, Tensor):
         return value
@@ -240,26 +250,33 @@ def as_tensor(value: Any, like: "Tensor | None" = None) -> Tensor:
         return Tensor(array.astype(floating(like.dtype)))
     if isinstance(value, int) and like.dtype.kind in "iu":
         if not np.iinfo(like.dtype).min <= value <= np.iinfo(like.dtype).max:
-            raise ValueError(f"{value} does not fit a Tensor of {like.dtype}: convert it, e.g. with .astype(np.float32)")
+            raise ValueError(f"{value} does not fit a Tensor of {like.dtype}: "
+                             f"convert it, e.g. with .astype(np.float32)")
         return Tensor(array.astype(like.dtype))
     return Tensor(array)
 
 
 def as_floating(value: Any, like: "Tensor | None" = None) -> Tensor:
-    """as_tensor, with integers and booleans in the dtype of their fractions: float32, or float64 for 64-bit integers."""
+    """as_tensor, with integers and booleans in the dtype of their fractions (see dtypes.py)."""
     if like is not None and isinstance(value, int):
         value = float(value)
     tensor = as_tensor(value, like)
-    return tensor if tensor.dtype.kind == "f" else _engines(tensor.array.astype(floating(tensor.dtype)))
+    if tensor.dtype.kind == "f":
+        return tensor
+    array = tensor.array.astype(floating(tensor.dtype))
+    return _engines(array, Memory(array, public=False))
 
 
 def primitive(function: "Callable | None" = None, *, fractions: bool = False) -> Callable:
     """Make an operation of a function (*inputs, **settings) -> (result array, one vjp per input).
 
-    Tensors are given by position, settings by name. Inputs arrive as Tensors (None stays None where that is an input's
-    default), to be read through `.array`; the result is a new array or a view of an input's. A vjp takes the gradient of the result, a Tensor, and returns
-    that of its input, computed with operations on Tensors; it may use the inputs, never the result (that would be a cycle).
-    fractions: the operation needs them, so integers and booleans arrive as floating Tensors (the dtype rule of dtypes.py).
+    Tensors are given by position, settings by name. Inputs arrive as Tensors (None stays None where
+    that is an input's default), to be read through `.array`; the result is a new array or a view of
+    an input's. A vjp takes the gradient of the result, a Tensor, and returns that of its input,
+    computed with operations on Tensors; it may use the inputs, never the result (that would be a
+    cycle).
+    fractions: the operation needs them, so integers and booleans arrive as floating Tensors (the
+    dtype rule of dtypes.py).
     """
     if function is None:
         return functools.partial(primitive, fractions=fractions)
@@ -289,7 +306,8 @@ def primitive(function: "Callable | None" = None, *, fractions: bool = False) ->
             data, *vjps = observer(name, "forward", functools.partial(function, *inputs, **settings))
         data = data if isinstance(data, np.ndarray) else np.asarray(data)
         root = owner(data)
-        result = _engines(data, next((i.memory for i in inputs if i is not None and owner(i.array) is root), None))
+        shared = next((i.memory for i in inputs if i is not None and i.memory.root is root), None)
+        result = _engines(data, Memory(root, public=False) if shared is None else shared)
         # Whole numbers have no slope: a result of integers or booleans is never on the tape.
         if recording() and data.dtype.kind == "f" and any(i is not None and i.requires_grad for i in inputs):
             kept = [(i, vjp if i.requires_grad else None) for i, vjp in zip(inputs, vjps) if i is not None]
@@ -302,7 +320,9 @@ def primitive(function: "Callable | None" = None, *, fractions: bool = False) ->
 
 
 def _history(output, wanted):
-    """The Tensors on a path from `wanted` to `output`, oldest first; and the wanted ones (None: all leaves that require gradients)."""
+    """The Tensors between `wanted` (None: all leaves that require gradients) and `output`, oldest
+    first; and the wanted ones.
+    """
     seen, stack = {output}, [output]
     while stack:
         node = stack.pop().node
