@@ -11,13 +11,14 @@ records them like anything else, and gradients of gradients cost no further code
 import functools
 import inspect
 import itertools
-import threading
 from typing import Any, Callable, Iterable, Iterator
 
 import numpy as np
 
 from .dtypes import floating, plain_array
 from .seals import Memory, Seal, owner
+from .switches import enable_grad, no_grad, observer, recording
+from .switches import observe as observe  # found here, as the other three
 
 PRIMITIVES: dict[str, Callable] = {}    # name -> operation, everything that @primitive has made
 _creation = itertools.count(1)          # a node's inputs are older than the node: creation order is a topological order
@@ -25,56 +26,6 @@ _creation = itertools.count(1)          # a node's inputs are older than the nod
 
 class TapeError(RuntimeError):
     """An array that a live tape depends on was changed or replaced before the walk back."""
-
-
-class _Switches(threading.local):
-    """What holds for this thread now, the last entry of each list; a `with` adds one for as long as it lasts."""
-
-    def __init__(self):
-        self.recording, self.observer = [True], [None]
-
-
-_switches = _Switches()
-
-
-class no_grad:
-    """Context manager: operations inside are not recorded (in this thread)."""
-
-    def __enter__(self):
-        _switches.recording.append(False)
-
-    def __exit__(self, *error):
-        _switches.recording.pop()
-
-
-class enable_grad(no_grad):
-    """Context manager: operations inside are recorded, also within a no_grad."""
-
-    def __enter__(self):
-        _switches.recording.append(True)
-
-
-def recording() -> bool:
-    """Whether operations are being recorded in this thread."""
-    return _switches.recording[-1]
-
-
-class observe:
-    """Context manager: observer(name, direction, call) runs every operation ("forward") and vjp
-    ("backward") of this thread.
-
-    call is a functools.partial: the observer returns call(), and may look at call.args (the inputs,
-    or the gradient) and call.keywords (settings), but writes into nothing.
-    """
-
-    def __init__(self, observer: Callable):
-        self.observer = observer
-
-    def __enter__(self):
-        _switches.observer.append(self.observer)
-
-    def __exit__(self, *error):
-        _switches.observer.pop()
 
 
 def _data(value) -> np.ndarray:
@@ -299,11 +250,11 @@ def primitive(function: "Callable | None" = None, *, fractions: bool = False) ->
     @functools.wraps(function)
     def operation(*values, **settings) -> Tensor:
         inputs = as_inputs(values)
-        observer = _switches.observer[-1]
-        if observer is None:
+        watching = observer()
+        if watching is None:
             data, *vjps = function(*inputs, **settings)
         else:
-            data, *vjps = observer(name, "forward", functools.partial(function, *inputs, **settings))
+            data, *vjps = watching(name, "forward", functools.partial(function, *inputs, **settings))
         data = data if isinstance(data, np.ndarray) else np.asarray(data)
         root = owner(data)
         shared = next((i.memory for i in inputs if i is not None and i.memory.root is root), None)
@@ -354,8 +305,8 @@ def _weights(gradient, output) -> Tensor:
 
 def _part(node, place, g) -> Tensor:
     """What the gradient g of a node's result gives to its input at `place`."""
-    vjp, parent, observer = node.vjps[place], node.inputs[place], _switches.observer[-1]
-    part = vjp(g) if observer is None else observer(node.name, "backward", functools.partial(vjp, g))
+    vjp, parent, watching = node.vjps[place], node.inputs[place], observer()
+    part = vjp(g) if watching is None else watching(node.name, "backward", functools.partial(vjp, g))
     if part.shape != parent.shape or part.dtype != parent.dtype:
         raise ValueError(f"a vjp of {node.name} returned {part.dtype} {part.shape} "
                          f"for an input of {parent.dtype} {parent.shape}")

@@ -1,4 +1,7 @@
-"""The checkers checked: gradients that are wrong on purpose must be caught, and named with their input, entry and both numbers."""
+"""The checkers checked: gradients that are wrong on purpose must be caught, and named with their
+input, entry and both numbers.
+"""
+
 import re
 
 import numpy as np
@@ -10,7 +13,10 @@ from minideconv import GradcheckError, Tensor
 from minideconv import tensor as engine
 
 X = np.array([[0.5, -1.25, 2.0], [1.5, 0.75, -0.25]])
-FINDING = re.compile(r"input (\d+) at entry \(([\d, ]*)\) .*the tape says (\S+), central differences say (\S+) \((\d+) of (\d+) entries\)")
+FINDING = re.compile(
+    r"input (\d+) at entry \(([\d, ]*)\) .*the tape says (\S+), central differences say (\S+) "
+    r"\((\d+) of (\d+) entries\)"
+)
 
 
 @pytest.fixture
@@ -23,29 +29,48 @@ def primitive(monkeypatch):
 def finding(error):
     """input, entry, tape, slope, wrong entries, all entries: as the message names them."""
     place, entry, tape, slope, wrong, total = FINDING.search(str(error.value)).groups()
-    return int(place), tuple(int(i) for i in entry.split(",") if i.strip()), float(tape), float(slope), int(wrong), int(total)
+    return (
+        int(place),
+        tuple(int(i) for i in entry.split(",") if i.strip()),
+        float(tape),
+        float(slope),
+        int(wrong),
+        int(total),
+    )
 
 
 # ---- right gradients pass
 
+
 @pytest.mark.parametrize("check", [md.gradcheck, md.gradgradcheck])
 def test_right_gradients_pass(check):
     assert check(lambda x, y: x * y.exp(), X, X[0]) is True
-    assert check(lambda x: (x, x ** 2), X) is True
+    assert check(lambda x: (x, x**2), X) is True
     assert check(lambda x: F.conv2d(x, X.reshape(1, 2, 3, 1)), np.arange(12.0).reshape(1, 2, 2, 3)) is True
 
 
-@pytest.mark.parametrize("fn, x", [(lambda x: 1e3 * x ** 3, X), (lambda x: (5 * x).exp(), X), (lambda x: x.sqrt(), np.array([1e-2])),
-                                   (lambda x: (20 * x).exp(), X / 10), (lambda x: F.softplus(50 * x), X / 10)])
+@pytest.mark.parametrize(
+    "fn, x",
+    [
+        (lambda x: 1e3 * x**3, X),
+        (lambda x: (5 * x).exp(), X),
+        (lambda x: x.sqrt(), np.array([1e-2])),
+        (lambda x: (20 * x).exp(), X / 10),
+        (lambda x: F.softplus(50 * x), X / 10),
+    ],
+)
 def test_a_steep_curve_is_no_kink(fn, x):
     assert md.gradcheck(fn, x, rtol=1e-4)
-    assert md.gradcheck(lambda x: 10 * x ** 2, X, eps=1e-3)         # the slopes to both sides differ by 0.02, and half of it at half the step
+    assert md.gradcheck(
+        lambda x: 10 * x**2, X, eps=1e-3
+    )  # the slopes to both sides differ by 0.02, and half of it at half the step
 
 
 def test_only_what_requires_a_gradient_is_checked(primitive):
     @primitive
     def half_right(a, b):
         return a.data * b.data, lambda g: g * b, lambda g: -g * a
+
     assert md.gradcheck(half_right, Tensor(X, requires_grad=True), Tensor(X + 1))
     with pytest.raises(GradcheckError, match="input 1"):
         md.gradcheck(half_right, X, X + 1)
@@ -58,6 +83,7 @@ def test_other_arguments_are_handed_on_and_inputs_left_alone():
     def fn(x, labels, word):
         received.append((labels, word))
         return F.cross_entropy(x, labels)
+
     assert md.gradcheck(fn, x, labels, "word")
     assert all(one is labels and word == "word" for one, word in received)
     assert x.grad is None and np.array_equal(x.data, X)
@@ -72,15 +98,17 @@ def test_a_tensor_that_is_not_used_has_slope_zero():
 
 # ---- wrong gradients are caught
 
+
 @pytest.mark.parametrize("factor", [-1, 0, 2, 1.001], ids=["sign", "zero", "factor", "nearly"])
 def test_a_wrong_factor_is_named_with_both_numbers(primitive, factor):
     @primitive
     def square(x):
-        return x.data ** 2, lambda g: factor * g * 2 * x
+        return x.data**2, lambda g: factor * g * 2 * x
+
     with pytest.raises(GradcheckError) as error:
         md.gradcheck(square, X)
     place, entry, tape, slope, wrong, total = finding(error)
-    truth = np.random.default_rng(0).standard_normal(X.shape) * 2 * X           # the random cotangent, by default from seed 0
+    truth = np.random.default_rng(0).standard_normal(X.shape) * 2 * X  # the random cotangent, by default from seed 0
     worst = np.unravel_index(np.argmax(np.abs(truth)), X.shape)
     assert (place, entry, wrong, total) == (0, worst, 6, 6)
     assert np.isclose(tape, factor * truth[worst], rtol=1e-8) and np.isclose(slope, truth[worst], rtol=1e-6)
@@ -93,6 +121,7 @@ def test_one_wrong_entry_of_the_second_input_is_named(primitive):
     @primitive
     def plus(a, b):
         return a.data + b.data, lambda g: g, lambda g: g + spoiled
+
     with pytest.raises(GradcheckError) as error:
         md.gradcheck(plus, X, X)
     place, entry, tape, slope, wrong, total = finding(error)
@@ -101,9 +130,11 @@ def test_one_wrong_entry_of_the_second_input_is_named(primitive):
 
 def test_height_and_width_exchanged_are_caught(primitive):
     """What an all-ones cotangent is blind to: the sum of the output has the same gradient."""
+
     @primitive
     def flipped(x):
         return 2 * x.data, lambda g: 2 * g.transpose(0, 2, 1, 3)
+
     image = np.arange(9.0).reshape(1, 3, 3, 1)
     x = Tensor(image, requires_grad=True)
     assert np.array_equal(md.grad(flipped(x).sum(), x)[0].data, np.full(image.shape, 2.0))
@@ -113,7 +144,7 @@ def test_height_and_width_exchanged_are_caught(primitive):
 
 def test_a_gradient_that_the_tape_lost_is_caught():
     with pytest.raises(GradcheckError, match="the tape says 0,"):
-        md.gradcheck(lambda x: Tensor(x.data ** 2), X)
+        md.gradcheck(lambda x: Tensor(x.data**2), X)
     with pytest.raises(GradcheckError):
         md.gradcheck(lambda x: x * x.detach(), X)
 
@@ -122,6 +153,7 @@ def test_a_wrong_second_output_is_caught(primitive):
     @primitive
     def wrong(x):
         return x.data * 3, lambda g: g
+
     with pytest.raises(GradcheckError):
         md.gradcheck(lambda x: (x * 2, wrong(x)), X)
 
@@ -134,7 +166,8 @@ def test_not_a_number_is_wrong():
 def test_a_wrong_second_order_passes_the_first(primitive):
     @primitive
     def square(x):
-        return x.data ** 2, lambda g: g * (2 * x.data)      # right in value, but x is a constant in it
+        return x.data**2, lambda g: g * (2 * x.data)  # right in value, but x is a constant in it
+
     assert md.gradcheck(square, X)
     with pytest.raises(GradcheckError, match="second order .*input 0 at entry"):
         md.gradgradcheck(square, X)
@@ -143,7 +176,8 @@ def test_a_wrong_second_order_passes_the_first(primitive):
 def test_a_second_order_that_is_wrong_for_the_cotangent_is_caught(primitive):
     @primitive
     def twice(x):
-        return 2 * x.data, lambda g: Tensor(2 * g.data)     # right in value, but the incoming gradient's history is lost
+        return 2 * x.data, lambda g: Tensor(2 * g.data)  # right in value, but the incoming gradient's history is lost
+
     assert md.gradcheck(twice, X)
     with pytest.raises(GradcheckError, match="input 1 at entry"):
         md.gradgradcheck(twice, X)
@@ -152,7 +186,8 @@ def test_a_second_order_that_is_wrong_for_the_cotangent_is_caught(primitive):
 def test_tolerances_are_the_callers(primitive):
     @primitive
     def nearly(x):
-        return x.data ** 2, lambda g: 1.001 * g * 2 * x
+        return x.data**2, lambda g: 1.001 * g * 2 * x
+
     assert md.gradcheck(nearly, X, rtol=1e-2)
     with pytest.raises(GradcheckError):
         md.gradcheck(nearly, X, rtol=1e-4)
@@ -162,6 +197,7 @@ def test_the_cotangent_comes_from_the_callers_generator(primitive):
     @primitive
     def wrong(x):
         return x.data * 2, lambda g: g
+
     tapes = []
     for seed in (1, 1, 2):
         with pytest.raises(GradcheckError) as error:
@@ -172,9 +208,17 @@ def test_the_cotangent_comes_from_the_callers_generator(primitive):
 
 # ---- what cannot be checked is said
 
-@pytest.mark.parametrize("fn, x, entry", [
-    (F.relu, np.array([1.0, 0.0, -1.0]), "(1,)"), (lambda x: F.leaky_relu(x, 0.2), np.array([[2.0], [0.0]]), "(1, 0)"), (abs, np.array(0.0), "()"),
-    (lambda x: x.max(), np.array([1.0, 3.0, 3.0]), ""), (lambda x: md.maximum(x, np.array([1.0, 2.0])), np.array([1.5, 2.0]), "(1,)")])
+
+@pytest.mark.parametrize(
+    "fn, x, entry",
+    [
+        (F.relu, np.array([1.0, 0.0, -1.0]), "(1,)"),
+        (lambda x: F.leaky_relu(x, 0.2), np.array([[2.0], [0.0]]), "(1, 0)"),
+        (abs, np.array(0.0), "()"),
+        (lambda x: x.max(), np.array([1.0, 3.0, 3.0]), ""),
+        (lambda x: md.maximum(x, np.array([1.0, 2.0])), np.array([1.5, 2.0]), "(1,)"),
+    ],
+)
 def test_a_kink_is_called_a_kink(fn, x, entry):
     with pytest.raises(GradcheckError, match="sits on a kink") as error:
         md.gradcheck(fn, x)
@@ -214,15 +258,21 @@ def test_the_error_is_an_assertion():
 
 # ---- adjoints
 
+
 def test_adjoints_pass():
     matrix = np.arange(6.0).reshape(2, 3)
     assert md.adjoint_check(lambda x: matrix @ x, lambda y: matrix.T @ y, (3,), (2,), rtol=0) is True
     assert md.adjoint_check(lambda x: matrix @ x, lambda y: matrix.T @ y, (3,))
-    kernel = np.random.default_rng(0).standard_normal((3, 3, 2, 4))             # no integers: rounding is allowed for
-    assert md.adjoint_check(lambda x: F.conv2d(x, kernel, stride=2), lambda y: F.conv_transpose2d(y, kernel, stride=2), (2, 7, 7, 2))
+    kernel = np.random.default_rng(0).standard_normal((3, 3, 2, 4))  # no integers: rounding is allowed for
+    assert md.adjoint_check(
+        lambda x: F.conv2d(x, kernel, stride=2), lambda y: F.conv_transpose2d(y, kernel, stride=2), (2, 7, 7, 2)
+    )
 
 
-@pytest.mark.parametrize("wrong", [lambda y: np.arange(9.0).reshape(3, 3) @ y, lambda y: -(np.arange(9.0).reshape(3, 3).T @ y), lambda y: y * 0])
+@pytest.mark.parametrize(
+    "wrong",
+    [lambda y: np.arange(9.0).reshape(3, 3) @ y, lambda y: -(np.arange(9.0).reshape(3, 3).T @ y), lambda y: y * 0],
+)
 def test_what_is_no_adjoint_is_caught_with_both_numbers(wrong):
     matrix = np.arange(9.0).reshape(3, 3)
     rng = np.random.default_rng(0)
@@ -259,9 +309,22 @@ def test_adjoint_may_be_a_gradient():
 
 # ---- fault 18: a kink anywhere nearer than eps
 
-@pytest.mark.parametrize("x", [0.0, 1e-8, 1.1e-7, 1.25e-7, 2e-7, -2e-7, 1 / 3 * 1e-6, 4e-7, 5e-7, -6.7e-7, 8e-7, 9.5e-7, 9.99e-7])
-@pytest.mark.parametrize("fn", [abs, F.relu, lambda x: F.leaky_relu(x, 0.2), lambda x: 30 * abs(x) + x ** 2, lambda x: (-abs(x)).exp(),
-                                lambda x: md.maximum(2 * x, x)], ids=["abs", "relu", "leaky_relu", "steep", "on a curve", "maximum"])
+
+@pytest.mark.parametrize(
+    "x", [0.0, 1e-8, 1.1e-7, 1.25e-7, 2e-7, -2e-7, 1 / 3 * 1e-6, 4e-7, 5e-7, -6.7e-7, 8e-7, 9.5e-7, 9.99e-7]
+)
+@pytest.mark.parametrize(
+    "fn",
+    [
+        abs,
+        F.relu,
+        lambda x: F.leaky_relu(x, 0.2),
+        lambda x: 30 * abs(x) + x**2,
+        lambda x: (-abs(x)).exp(),
+        lambda x: md.maximum(2 * x, x),
+    ],
+    ids=["abs", "relu", "leaky_relu", "steep", "on a curve", "maximum"],
+)
 def test_fault_18_a_kink_near_the_point_is_no_wrong_gradient(fn, x):
     with pytest.raises(GradcheckError, match=r"entry \(1,\) sits on a kink"):
         md.gradcheck(fn, np.array([1.5, x, -0.75]))
@@ -275,20 +338,30 @@ def test_fault_18_a_kink_farther_away_does_not_matter(x):
 def test_fault_18_a_wrong_gradient_stays_wrong(primitive):
     @primitive
     def bent(x):
-        return x.array ** 3 + np.abs(x.array), lambda g: 1.01 * g * (3 * x * x + np.sign(x.array))
+        return x.array**3 + np.abs(x.array), lambda g: 1.01 * g * (3 * x * x + np.sign(x.array))
+
     for x in (0.5, 2e-6, 300.0):
         with pytest.raises(GradcheckError, match="is wrong"):
             md.gradcheck(bent, np.array([x]))
 
 
-@pytest.mark.parametrize("fn, x", [(lambda x: (30 * x).exp(), 0.5), (lambda x: x.log(), 1e-3), (lambda x: 1 / x, 1e-2), (lambda x: 1e5 * x ** 4, 2.0),
-                                   (lambda x: (x ** 2 + 1e-6) ** 0.5, 1e-4)], ids=str)
+@pytest.mark.parametrize(
+    "fn, x",
+    [
+        (lambda x: (30 * x).exp(), 0.5),
+        (lambda x: x.log(), 1e-3),
+        (lambda x: 1 / x, 1e-2),
+        (lambda x: 1e5 * x**4, 2.0),
+        (lambda x: (x**2 + 1e-6) ** 0.5, 1e-4),
+    ],
+    ids=str,
+)
 def test_fault_18_curves_are_no_kinks(fn, x):
     assert md.gradcheck(fn, np.array([x]), rtol=1e-4)
 
 
 def test_fault_14_checks_take_another_byte_order():
     x = np.array([0.5, -1.25]).astype(">f8" if np.little_endian else "<f8")
-    assert md.gradcheck(lambda x: x ** 2, x) and md.gradgradcheck(lambda x: x ** 2, x)
+    assert md.gradcheck(lambda x: x**2, x) and md.gradgradcheck(lambda x: x**2, x)
     with pytest.raises(TypeError, match="float32"):
-        md.gradcheck(lambda x: x ** 2, x.astype(">f4"))
+        md.gradcheck(lambda x: x**2, x.astype(">f4"))

@@ -1,7 +1,9 @@
-"""The table of all operations: each is checked against its slopes, to first and second order, with both sets of kernels.
+"""The table of all operations: each is checked against its slopes, to first and second order, with
+both sets of kernels.
 
-An operation without an entry is a red test, so that none can be forgotten; the same holds for the public functions made of them. Inputs
-lie on the lattice k/4 + 1/8: exact in binary, and never on the kink at 0.
+An operation without an entry is a red test, so that none can be forgotten; the same holds for the
+public functions made of them. Inputs lie on the lattice k/4 + 1/8: exact in binary, and never on
+the kink at 0.
 """
 from typing import Callable, NamedTuple
 
@@ -39,7 +41,8 @@ def fraction(*shape, seed=0):
     return lattice(*shape, seed=seed, low=1, high=15) / 4
 
 
-IMAGES, FEATURES = lattice(2, 5, 4, 2, seed=1), lattice(2, 3, 2, 3, seed=2)       # a 3x2 kernel at stride 2, padding 1 maps one to the other
+# A 3x2 kernel at stride 2, padding 1 maps one to the other.
+IMAGES, FEATURES = lattice(2, 5, 4, 2, seed=1), lattice(2, 3, 2, 3, seed=2)
 KERNEL, GEOMETRY = lattice(3, 2, 2, 3, seed=3), dict(stride=2, padding=((1, 1), (0, 0)))
 GROUPED = lattice(2, 3, 1, 4, seed=4)
 MASK = np.array([[True, False, True], [False, False, True]])
@@ -77,7 +80,8 @@ TABLE = [
     Entry("_getitem", lambda x: x[ROWS, ::-1] * x[:1, 1:], (lattice(3, 2),)),
     Entry("_getitem", lambda x: x[MASK], (lattice(2, 3),)),
     Entry("_putitem", lambda g: PRIMITIVES["_putitem"](g, index=ROWS, shape=(3, 2)), (lattice(4, 2),)),
-    Entry("_putitem", lambda g: PRIMITIVES["_putitem"](g, index=(slice(None, None, 2), 1), shape=(5, 2)), (lattice(3),)),
+    Entry("_putitem", lambda g: PRIMITIVES["_putitem"](g, index=(slice(None, None, 2), 1), shape=(5, 2)),
+          (lattice(3),)),
     Entry("_pad", lambda x: md.pad(x, ((1, 2), (0, 3)), constant_values=1.5), (lattice(2, 3),)),
     Entry("_concatenate", lambda a, b: md.concatenate([a, b, a], axis=1), (lattice(2, 1), lattice(2, 3, seed=1))),
     Entry("_matmul", lambda a, b: a @ b, (lattice(2, 3), lattice(3, 4, seed=1))),
@@ -85,12 +89,15 @@ TABLE = [
     Entry("_matmul", lambda a, b: a @ b, (lattice(3), lattice(2, 3, 2, seed=1))),
     Entry("conv", lambda x, w: F.conv2d(x, w, **GEOMETRY), (IMAGES, KERNEL)),
     Entry("conv", lambda x, w: F.conv2d(x, w, padding="same", dilation=(2, 1), groups=2), (IMAGES, GROUPED)),
-    Entry("conv_transpose", lambda y, w: F.conv_transpose2d(y, w, **GEOMETRY, output_padding=(0, 0)), (FEATURES, KERNEL)),
-    Entry("conv_transpose", lambda y, w: F.conv_transpose2d(y, w, stride=(3, 1), output_padding=(2, 0), groups=2), (lattice(1, 2, 2, 4), GROUPED)),
+    Entry("conv_transpose", lambda y, w: F.conv_transpose2d(y, w, **GEOMETRY, output_padding=(0, 0)),
+          (FEATURES, KERNEL)),
+    Entry("conv_transpose", lambda y, w: F.conv_transpose2d(y, w, stride=(3, 1), output_padding=(2, 0), groups=2),
+          (lattice(1, 2, 2, 4), GROUPED)),
     Entry("conv_kernel", lambda x, y: F.conv_kernel_grad(x, y, (3, 2), **GEOMETRY), (IMAGES, FEATURES)),
     Entry("_im2col", lambda x: F.im2col(x, (3, 2), **GEOMETRY), (IMAGES,)),
     Entry("_col2im", lambda cols: F.col2im(cols, (5, 4), (3, 2), **GEOMETRY), (lattice(2, 3, 2, 12),)),
-    Entry("gate", lambda g: PRIMITIVES["gate"](g, x=lattice(2, 3, seed=1).astype(g.dtype), slope=0.2), (lattice(2, 3),)),
+    Entry("gate", lambda g: PRIMITIVES["gate"](g, x=lattice(2, 3, seed=1).astype(g.dtype), slope=0.2),
+          (lattice(2, 3),)),
     Entry("_leaky_relu", lambda x: F.leaky_relu(x, 0.2) * x, (lattice(2, 3),)),
     Entry("relu", lambda x: F.relu(x) * x, (lattice(2, 3),)),
     Entry("sigmoid", F.sigmoid, (lattice(2, 3),)),
@@ -101,15 +108,18 @@ TABLE = [
     Entry("batch_norm_rows", lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True, negative_slope=0.2),
           (lattice(5, 3), lattice(3, seed=1), lattice(3, seed=2))),
     Entry("batch_norm_rows", lambda x: F.batch_norm(x, None, None, training=True), (lattice(5, 3),)),
-    Entry("_logistic_loss", lambda x, t: F.binary_cross_entropy_with_logits(x, t, reduction="none"), (lattice(2, 3), fraction(2, 3, seed=1))),
-    Entry("_bernoulli_entropy", lambda x, t: F.binary_cross_entropy(x, t, reduction="none"), (fraction(2, 3), fraction(2, 3, seed=1))),
+    Entry("_logistic_loss", lambda x, t: F.binary_cross_entropy_with_logits(x, t, reduction="none"),
+          (lattice(2, 3), fraction(2, 3, seed=1))),
+    Entry("_bernoulli_entropy", lambda x, t: F.binary_cross_entropy(x, t, reduction="none"),
+          (fraction(2, 3), fraction(2, 3, seed=1))),
     Entry("_cut_log", PRIMITIVES["_cut_log"], (positive(2, 3),)),
 ]
 
 # The public functions that are made of several operations: is the whole right, with its arguments handed on?
 PUBLIC = [
     Entry("conv2d", lambda x, w, b: F.conv2d(x, w, b, padding=1), (IMAGES, KERNEL, lattice(3))),
-    Entry("conv_transpose2d", lambda y, w, b: F.conv_transpose2d(y, w, b, stride=2, padding="same"), (FEATURES, KERNEL, lattice(2))),
+    Entry("conv_transpose2d", lambda y, w, b: F.conv_transpose2d(y, w, b, stride=2, padding="same"),
+          (FEATURES, KERNEL, lattice(2))),
     Entry("conv_kernel_grad", lambda x, y: F.conv_kernel_grad(x, y, (3, 3), padding=1), (IMAGES, lattice(2, 5, 4, 1))),
     Entry("im2col", lambda x: F.im2col(x, 2, dilation=2), (IMAGES,)),
     Entry("col2im", lambda cols: F.col2im(cols, (3, 3), 2), (lattice(1, 2, 2, 4),)),
@@ -128,20 +138,26 @@ PUBLIC = [
     Entry("softmax", F.softmax, (lattice(2, 3),)),
     Entry("log_softmax", lambda x: F.log_softmax(x, axis=0), (lattice(2, 3),)),
     Entry("dropout", lambda x: F.dropout(x, 0.5, rng=np.random.default_rng(0), training=True), (lattice(2, 3),)),
-    Entry("batch_norm", lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True), (IMAGES, lattice(2), lattice(2, seed=1))),
-    Entry("batch_norm", lambda x, w, b: F.batch_norm(x, np.array([0.5, -1]), np.array([2.0, 3]), w, b, negative_slope=0.2),
+    Entry("batch_norm", lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True),
+          (IMAGES, lattice(2), lattice(2, seed=1))),
+    Entry("batch_norm",
+          lambda x, w, b: F.batch_norm(x, np.array([0.5, -1]), np.array([2.0, 3]), w, b, negative_slope=0.2),
           (IMAGES, lattice(2, seed=6), lattice(2, seed=1))),
     Entry("mse_loss", F.mse_loss, (lattice(2, 3), lattice(2, 3, seed=1))),
     Entry("l1_loss", F.l1_loss, (lattice(2, 3), lattice(2, 3, seed=1) + 1 / 16)),
-    Entry("cross_entropy", lambda x, t: F.cross_entropy(x, t, reduction="sum"), (lattice(2, 3), fraction(2, 3, seed=1))),
+    Entry("cross_entropy", lambda x, t: F.cross_entropy(x, t, reduction="sum"),
+          (lattice(2, 3), fraction(2, 3, seed=1))),
     Entry("binary_cross_entropy", F.binary_cross_entropy, (fraction(2, 3), fraction(2, 3, seed=1))),
-    Entry("binary_cross_entropy_with_logits", F.binary_cross_entropy_with_logits, (lattice(2, 3), fraction(2, 3, seed=1))),
+    Entry("binary_cross_entropy_with_logits", F.binary_cross_entropy_with_logits,
+          (lattice(2, 3), fraction(2, 3, seed=1))),
     Entry("mse_loss", lambda x: F.mse_loss(x, lattice(2, 3, seed=1)), (lattice(2, 3),)),
     Entry("l1_loss", lambda x: F.l1_loss(x, lattice(2, 3, seed=1) + 1 / 16, reduction="sum"), (lattice(2, 3),)),
     Entry("cross_entropy", lambda x: F.cross_entropy(x, np.array([2, 0])), (lattice(2, 3),)),
-    Entry("cross_entropy", lambda x: F.cross_entropy(x, np.array([[0.5, 0.25, 0.25], [0, 1, 0]]), reduction="none"), (lattice(2, 3),)),
+    Entry("cross_entropy", lambda x: F.cross_entropy(x, np.array([[0.5, 0.25, 0.25], [0, 1, 0]]), reduction="none"),
+          (lattice(2, 3),)),
     Entry("binary_cross_entropy", lambda x: F.binary_cross_entropy(x, fraction(2, 3, seed=1)), (fraction(2, 3),)),
-    Entry("binary_cross_entropy_with_logits", lambda x: F.binary_cross_entropy_with_logits(x, fraction(2, 3, seed=1)), (lattice(2, 3),)),
+    Entry("binary_cross_entropy_with_logits", lambda x: F.binary_cross_entropy_with_logits(x, fraction(2, 3, seed=1)),
+          (lattice(2, 3),)),
 ]
 
 
@@ -203,7 +219,9 @@ def test_an_entry_runs_the_operation_that_it_is_named_for(entry):
 
 @entries([entry for entry in TABLE + PUBLIC if entry.name != "_astype"])
 def test_float32_stays_float32(entry, kernels):
-    """In every operation on the way there, on the way back, and on the way back again: one float64 constant would double all that follows."""
+    """In every operation on the way there, on the way back, and on the way back again: one float64
+    constant would double all that follows.
+    """
     made, gradients = observed(entry, np.float32)
     assert [one for one in made if one[2] != np.float32] == []
     assert all(gradient.dtype == np.float32 for gradient in gradients)

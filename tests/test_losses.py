@@ -1,4 +1,7 @@
-"""Losses against their formulas in Python floats: values, gradients, extreme logits, reductions, and what is refused."""
+"""Losses against their formulas in Python floats: values, gradients, extreme logits, reductions,
+and what is refused.
+"""
+
 import functools
 import math
 
@@ -32,8 +35,13 @@ ELEMENTWISE = {
     "mse_loss": (F.mse_loss, mse, lambda x, t: 2 * (x - t), (-3, 3), (-3, 3)),
     "l1_loss": (F.l1_loss, l1, lambda x, t: math.copysign(1, x - t), (-3, 3), (-3, 3)),
     "binary_cross_entropy": (F.binary_cross_entropy, bce, lambda x, t: (x - t) / (x * (1 - x)), (0.01, 0.99), (0, 1)),
-    "binary_cross_entropy_with_logits": (F.binary_cross_entropy_with_logits, bce_with_logits,
-                                         lambda x, t: 1 / (1 + math.exp(-x)) - t, (-6, 6), (0, 1)),
+    "binary_cross_entropy_with_logits": (
+        F.binary_cross_entropy_with_logits,
+        bce_with_logits,
+        lambda x, t: 1 / (1 + math.exp(-x)) - t,
+        (-6, 6),
+        (0, 1),
+    ),
 }
 
 
@@ -47,7 +55,7 @@ def drawn(name, shape, seed):
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
-@given(shape=st.lists(st.integers(1, 4), max_size=3), seed=st.integers(0, 2 ** 16))
+@given(shape=st.lists(st.integers(1, 4), max_size=3), seed=st.integers(0, 2**16))
 def test_values_gradients_and_reductions(name, shape, seed):
     loss = ELEMENTWISE[name][0]
     x, t, values, slopes = drawn(name, tuple(shape), seed)
@@ -69,7 +77,7 @@ def test_fault_10_targets_get_gradients(name, reduction):
         inputs = (x, t) if checked is loss else (x,) if checked.__code__.co_varnames == ("x",) else (t,)
         assert md.gradcheck(checked, *inputs) and md.gradgradcheck(checked, *inputs)
     target = md.Tensor(t, requires_grad=True)
-    loss(md.Tensor(x), target).sum().backward()         # alone, without an input that requires one
+    loss(md.Tensor(x), target).sum().backward()  # alone, without an input that requires one
     assert target.grad is not None
 
 
@@ -130,7 +138,9 @@ def test_fault_02_losses_of_integers_are_fractions(dtype):
     assert np.isclose(F.mse_loss(np.array([2, 0]), np.array([0.5, 0.7])).item(), 1.37)
     onehot = np.array([[True, False, False], [False, False, True]]).astype(dtype)
     result = F.cross_entropy(md.Tensor(x), onehot)
-    assert result.dtype == wide and np.isclose(result.item(), F.cross_entropy(x.astype(float), [0, 2]).item(), rtol=1e-6)
+    assert result.dtype == wide and np.isclose(
+        result.item(), F.cross_entropy(x.astype(float), [0, 2]).item(), rtol=1e-6
+    )
 
 
 def softmax_entropy(logits, probabilities):
@@ -139,7 +149,7 @@ def softmax_entropy(logits, probabilities):
     return -sum(p * (v - math.log(total)) for p, v in zip(probabilities, logits))
 
 
-@given(count=st.integers(1, 4), classes=st.integers(1, 5), seed=st.integers(0, 2 ** 16), hard=st.booleans())
+@given(count=st.integers(1, 4), classes=st.integers(1, 5), seed=st.integers(0, 2**16), hard=st.booleans())
 def test_cross_entropy(count, classes, seed, hard):
     rng = np.random.default_rng(seed)
     logits, labels = rng.uniform(-4, 4, (count, classes)), rng.integers(0, classes, count)
@@ -186,14 +196,23 @@ def test_probabilities_of_exactly_0_and_1():
 
 def test_at_chance_the_gan_losses_add_up_to_two_log_two():
     zeros = np.zeros((8, 1), np.float32)
-    total = F.binary_cross_entropy_with_logits(zeros, zeros + 1).item() + F.binary_cross_entropy_with_logits(zeros, zeros).item()
+    total = (
+        F.binary_cross_entropy_with_logits(zeros, zeros + 1).item()
+        + F.binary_cross_entropy_with_logits(zeros, zeros).item()
+    )
     assert math.isclose(total, 2 * math.log(2), rel_tol=1e-6)
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_integer_and_wider_targets_keep_the_inputs_dtype(name):
     loss, x = ELEMENTWISE[name][0], np.full((2, 2), 0.5, np.float32)
-    for target in (np.ones((2, 2), int), np.ones((2, 2)), np.ones((2, 2), bool), [[1, 1], [1, 1]], md.Tensor(np.ones((2, 2), np.float32))):
+    for target in (
+        np.ones((2, 2), int),
+        np.ones((2, 2)),
+        np.ones((2, 2), bool),
+        [[1, 1], [1, 1]],
+        md.Tensor(np.ones((2, 2), np.float32)),
+    ):
         assert loss(x, target).dtype == np.float32
         assert loss(x, target).item() == loss(x, np.ones((2, 2), np.float32)).item()
 
@@ -201,7 +220,12 @@ def test_integer_and_wider_targets_keep_the_inputs_dtype(name):
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_shapes_that_would_broadcast_are_refused(name):
     loss = ELEMENTWISE[name][0]
-    for x, t in ((np.ones((4, 1)), np.ones(4)), (np.ones(4), np.ones((4, 1))), (np.ones((4, 1)), np.ones((1, 4))), (np.ones(3), np.ones(()))):
+    for x, t in (
+        (np.ones((4, 1)), np.ones(4)),
+        (np.ones(4), np.ones((4, 1))),
+        (np.ones((4, 1)), np.ones((1, 4))),
+        (np.ones(3), np.ones(())),
+    ):
         with pytest.raises(ValueError, match="target must have the input's shape") as caught:
             loss(x, t)
         assert str(x.shape) in str(caught.value) and str(t.shape) in str(caught.value)
@@ -216,15 +240,39 @@ def test_reduction_names_its_choices(name):
 
 X = np.zeros((4, 3), np.float32)
 REFUSED = {
-    "a target above 1": (lambda: F.binary_cross_entropy_with_logits(X, X + 2), ValueError, r"target must lie in \[0, 1\]; got 2"),
-    "a target that is NaN": (lambda: F.binary_cross_entropy_with_logits(X, X + np.nan), ValueError, "target must lie in"),
+    "a target above 1": (
+        lambda: F.binary_cross_entropy_with_logits(X, X + 2),
+        ValueError,
+        r"target must lie in \[0, 1\]; got 2",
+    ),
+    "a target that is NaN": (
+        lambda: F.binary_cross_entropy_with_logits(X, X + np.nan),
+        ValueError,
+        "target must lie in",
+    ),
     "a negative target": (lambda: F.binary_cross_entropy(X, X - 0.5), ValueError, "target must lie in"),
-    "logits for probabilities": (lambda: F.binary_cross_entropy(X + 3, X), ValueError, "input must lie in .*with_logits"),
-    "a label too large": (lambda: F.cross_entropy(X, [0, 1, 2, 3]), ValueError, r"labels must lie in \[0, 3\); got 0 to 3"),
+    "logits for probabilities": (
+        lambda: F.binary_cross_entropy(X + 3, X),
+        ValueError,
+        "input must lie in .*with_logits",
+    ),
+    "a label too large": (
+        lambda: F.cross_entropy(X, [0, 1, 2, 3]),
+        ValueError,
+        r"labels must lie in \[0, 3\); got 0 to 3",
+    ),
     "a negative label": (lambda: F.cross_entropy(X, np.array([0, -1, 2, 0])), ValueError, r"got -1 to 2"),
-    "labels in a column": (lambda: F.cross_entropy(X, np.zeros((4, 1), int)), ValueError, r"target must be labels \(4,\)"),
+    "labels in a column": (
+        lambda: F.cross_entropy(X, np.zeros((4, 1), int)),
+        ValueError,
+        r"target must be labels \(4,\)",
+    ),
     "fractional labels": (lambda: F.cross_entropy(X, np.zeros(4)), TypeError, "labels must be integers; got float64"),
-    "logits of one axis": (lambda: F.cross_entropy(X[0], np.zeros(3, int)), ValueError, r"logits \(N, K\); got shape \(3,\)"),
+    "logits of one axis": (
+        lambda: F.cross_entropy(X[0], np.zeros(3, int)),
+        ValueError,
+        r"logits \(N, K\); got shape \(3,\)",
+    ),
 }
 
 

@@ -1,10 +1,18 @@
-"""The alarm of the tape: any change of an array between the operation that used it and the walk back, and no false alarm."""
+"""The alarm of the tape: any change of an array between the operation that used it and the walk
+back, and no false alarm.
+"""
+
 import numpy as np
 import pytest
 
 import minideconv as md
 import minideconv.functional as F
 from minideconv import Tensor, optim, seals
+
+
+def leaf(data, dtype=np.float64):
+    return Tensor(np.array(data, dtype), requires_grad=True)
+
 
 RNG = np.random.default_rng(0)
 
@@ -50,7 +58,11 @@ def test_fault_05_a_change_of_a_large_array_is_noticed(change, dtype):
     alarm(loss)
 
 
-@pytest.mark.parametrize("shape, place", [((100_003,), i) for i in (0, 1, 508, 509, 50_000, 100_001, 100_002)] + [((300, 301), (299, 300)), ((5_000,), 4_999)])
+@pytest.mark.parametrize(
+    "shape, place",
+    [((100_003,), i) for i in (0, 1, 508, 509, 50_000, 100_001, 100_002)]
+    + [((300, 301), (299, 300)), ((5_000,), 4_999)],
+)
 def test_fault_05_one_entry_anywhere(shape, place):
     for dtype in (np.float32, np.float64):
         x = Tensor(large(*shape, dtype=dtype), requires_grad=True)
@@ -74,7 +86,13 @@ def test_fault_05_every_exchange_of_two_entries_has_another_fingerprint():
 def test_fault_05_results_between_are_watched_once_they_are_seen():
     x = Tensor(large(100, 50, 4), requires_grad=True)
     for seen_before in (True, False):
-        for door in (lambda t: t.data, lambda t: t.numpy(), np.asarray, lambda t: t.detach().data, lambda t: t.detach()[1:].data.base):
+        for door in (
+            lambda t: t.data,
+            lambda t: t.numpy(),
+            np.asarray,
+            lambda t: t.detach().data,
+            lambda t: t.detach()[1:].data.base,
+        ):
             y = x * 2
             if seen_before:
                 array = door(y)
@@ -86,8 +104,12 @@ def test_fault_05_results_between_are_watched_once_they_are_seen():
 
 
 VIEWS = {
-    "reshape": lambda x: x.reshape(-1), "transpose": lambda x: x.T, "a slice": lambda x: x[3:, :, ::-1], "new axis": lambda x: x[None],
-    "detach": lambda x: x.detach(), "a view of a view": lambda x: x.reshape(50, -1).T[1:].detach(),
+    "reshape": lambda x: x.reshape(-1),
+    "transpose": lambda x: x.T,
+    "a slice": lambda x: x[3:, :, ::-1],
+    "new axis": lambda x: x[None],
+    "detach": lambda x: x.detach(),
+    "a view of a view": lambda x: x.reshape(50, -1).T[1:].detach(),
 }
 
 
@@ -104,7 +126,7 @@ def test_fault_05_a_change_through_a_view_is_noticed(view, computed):
     x = leaf * 2 if computed else Tensor(large(50, 40, 6), requires_grad=True)
     y = VIEWS[view](x)
     loss = (y * leaf.sum()).sum()
-    x.data[...] = 0                         # and the other way round
+    x.data[...] = 0  # and the other way round
     alarm(loss)
 
 
@@ -123,8 +145,11 @@ def test_fault_05_the_users_own_array_is_watched():
     alarm(loss)
 
 
-@pytest.mark.parametrize("array", [large(300, 200).T, large(200, 300, 4)[::2, 1:-1, 1], large(90_000)[::-1], large(4, 100, 100).transpose(2, 0, 1)],
-                         ids=["transposed", "sliced", "reversed", "permuted"])
+@pytest.mark.parametrize(
+    "array",
+    [large(300, 200).T, large(200, 300, 4)[::2, 1:-1, 1], large(90_000)[::-1], large(4, 100, 100).transpose(2, 0, 1)],
+    ids=["transposed", "sliced", "reversed", "permuted"],
+)
 def test_fault_05_arrays_that_lie_in_pieces(array):
     x = Tensor(array, requires_grad=True)
     loss = (x * x).sum()
@@ -133,12 +158,15 @@ def test_fault_05_arrays_that_lie_in_pieces(array):
     alarm(loss)
 
 
-@pytest.mark.parametrize("make", [lambda p: optim.SGD(p, lr=1e-3), lambda p: optim.SGD(p, lr=1e-3, momentum=0.9), lambda p: optim.Adam(p, lr=1e-5)],
-                         ids=["SGD", "momentum", "Adam"])
+@pytest.mark.parametrize(
+    "make",
+    [lambda p: optim.SGD(p, lr=1e-3), lambda p: optim.SGD(p, lr=1e-3, momentum=0.9), lambda p: optim.Adam(p, lr=1e-5)],
+    ids=["SGD", "momentum", "Adam"],
+)
 def test_fault_05_an_optimizers_step(make):
     x = Tensor(large(64, 28, 28, 4), requires_grad=True)
     x.grad = np.zeros_like(x.data)
-    x.grad[31, 14, 14, 2] = 1               # one entry moves
+    x.grad[31, 14, 14, 2] = 1  # one entry moves
     loss = (x * x).sum()
     make([x]).step()
     alarm(loss)
@@ -152,6 +180,7 @@ def test_fault_05_weights_of_layers():
 
 
 # ---- no false alarm, and no cost where nobody looks
+
 
 def test_what_was_changed_before_the_forward_pass_is_fine():
     x = Tensor(large(300, 100), requires_grad=True)
@@ -178,8 +207,88 @@ def test_results_that_nobody_has_seen_cost_no_fingerprint(monkeypatch):
     monkeypatch.setattr(seals, "fingerprint", lambda array: bytes(taken.append(array.shape) or 0))
     y = x.exp()
     loss = (y.reshape(-1, 10).T * y.reshape(-1, 10).T).sum()
-    assert taken == [(300, 100)]            # of x, which the user made
+    assert taken == [(300, 100)]  # of x, which the user made
     loss.backward()
     assert taken == [(300, 100)] * 2
     repr(y), float(loss), f"{loss:.3f}", loss.item()
     assert taken == [(300, 100)] * 2
+
+
+# ---- small arrays, constants and rebound data
+
+
+@pytest.mark.parametrize("size", [3, 100_000])
+@pytest.mark.parametrize(
+    "make",
+    [lambda p: optim.SGD(p, lr=0.1), lambda p: optim.SGD(p, lr=0.1, momentum=0.9), lambda p: optim.Adam(p)],
+    ids=["SGD", "momentum", "Adam"],
+)
+def test_an_optimisers_step_between_forward_and_backward(make, size):
+    x = leaf(np.linspace(1, 2, size), np.float32)
+    optimiser = make([x])
+    x.grad = np.ones_like(x.data)
+    loss = (x * x).sum()
+    optimiser.step()
+    with pytest.raises(md.TapeError, match=rf"input 0 of multiply, shape \({size},\), was changed in place"):
+        loss.backward()
+
+
+@pytest.mark.parametrize(
+    "change, how",
+    [
+        (lambda x: x.data.__setitem__(1, 7.0), "changed in place"),
+        (lambda x: setattr(x, "data", x.data + 1), "replaced"),
+        (lambda x: setattr(x, "data", x.data.copy()), "replaced"),
+    ],
+)
+def test_a_change_by_hand_is_noticed(change, how):
+    x = leaf([1.0, 2.0])
+    loss = (x * x).sum()
+    change(x)
+    for walk in (loss.backward, lambda: md.grad(loss, x), lambda: md.grad(loss, x, create_graph=True)):
+        with pytest.raises(md.TapeError, match=how):
+            walk()
+    assert x.grad is None
+    assert isinstance(md.TapeError(), RuntimeError)
+
+
+def test_constants_and_results_between_are_watched_too():
+    x, constant = leaf([1.0, 2.0]), np.array([3.0, 4.0])
+    loss = (x * constant).sum()
+    constant[0] = 0
+    with pytest.raises(md.TapeError, match="input 1 of multiply"):
+        loss.backward()
+    between = x * 2
+    loss = (between * between).sum()
+    between.data[0] = 0
+    with pytest.raises(md.TapeError, match="changed in place"):
+        loss.backward()
+
+
+def test_new_data_after_the_walk_is_fine():
+    x = leaf([1.0, 2.0])
+    for _ in range(3):
+        x.grad = None
+        (x * x).sum().backward()
+        x.data = x.data - 0.1 * x.grad
+    assert np.allclose(x.data, np.array([1.0, 2.0]) * 0.8**3)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.full(3, np.nan),
+        np.zeros(0),
+        np.full((), 2.0),
+        np.full(100_000, np.nan),
+        np.random.default_rng(0).standard_normal((400, 300)).T,
+        np.broadcast_to(np.ones(300), (200, 300)),
+    ],
+    ids=["nan", "empty", "number", "many nan", "transposed", "broadcast"],
+)
+def test_no_false_alarm(array):
+    x = Tensor(array, requires_grad=True)
+    loss = (x * x).sum()
+    loss.backward()
+    loss.backward()
+    assert x.grad.shape == array.shape

@@ -17,7 +17,7 @@ PACKAGE = Path(md.__file__).parent
 # A file imports only from files above it. A new file has to be given its place here.
 ORDER = """
     shapes.py  parallel.py  kernels/reference.py  kernels/runs.py  kernels/products.py  kernels/columns.py  kernels/combinations.py  kernels/fast.py  kernels/__init__.py
-    dtypes.py  seals.py  tensor.py  shaping.py  reductions.py  ops.py  tiles.py  lowering.py  conv.py  activations.py  pooling.py  norm.py  losses.py  functional.py  numpy_calls.py
+    dtypes.py  seals.py  switches.py  tensor.py  shaping.py  reductions.py  ops.py  tiles.py  lowering.py  conv.py  activations.py  pooling.py  norm.py  losses.py  functional.py  numpy_calls.py
     init.py  storage.py  nn.py  optim.py  gradcheck.py  profile.py
     data/strokes.py  data/__init__.py  data/mnist.py  data/pictures.py
     __init__.py
