@@ -267,7 +267,7 @@ def test_the_generator_step_never_computes_gradients_of_the_discriminators_weigh
             asked.append((name, result.shape))
         return result
 
-    with md.tensor.observe(observer):
+    with md.switches.observe(observer):
         trainer.step()
     kernels = {p.shape for p in trainer.discriminator.parameters() + trainer.generator.parameters() if p.ndim == 4}
     # D's loss asks for its two kernels twice (real and fake), G's loss for G's two; with D's once more it would be 8.

@@ -34,13 +34,11 @@ from threadpoolctl import threadpool_info, threadpool_limits
 # %%
 import minideconv as md
 import minideconv.functional as F
-from minideconv import gan, kernels, machine, optim, parallel
+from minideconv import gan, kernels, machine, optim, parallel, switches
 from minideconv.draw import figure
 from minideconv.kernels import fast, reference
-from minideconv.kernels.fast import columns as window_loops
-from minideconv.kernels.fast import lowering, tiles
-from minideconv.kernels.fast import products as register_block
-from minideconv.shapes import conv_window
+from minideconv.kernels.fast import columns, lowering, products, tiles
+from minideconv.shapes import Window
 
 # %% [markdown]
 # How to time: run it several times and take the *shortest*. Other programs, interrupts and cold
@@ -111,19 +109,24 @@ print(f"{count:,} multiplications, {1e6 * loops_ms / count:.0f} nanoseconds each
 # NumPy pays Python's price once for each *array* operation. `reference.im2col` copies all windows
 # into rows with one copy for each of the 16 taps, and the rest is one matrix product, done by
 # BLAS, a library of matrix operations that are tuned for each processor (Chellapilla et al. 2006
-# describe this for convolutions).
+# describe this for convolutions). A `Window` holds the integers of a convolution.
 
 
 # %%
-def conv_columns(x, w, s, p, y, im2col):
-    cols = im2col(x, conv_window(x.shape[1:3], w.shape[:2], s, p, 1))       # (N, OH, OW, KH, KW, C)
+window = Window(kernel=(4, 4), stride=(2, 2), padding=(1, 1), dilation=(1, 1), image=(14, 14), features=(7, 7))
+
+
+def conv_columns(x, w, y, im2col):
+    cols = im2col(x, window)                                                # (N, OH, OW, KH, KW, C)
     np.matmul(cols.reshape(-1, w[..., 0].size), w.reshape(-1, w.shape[3]), out=y.reshape(-1, w.shape[3]))
 
 
 y[...] = 0
-numpy_ms = milliseconds(lambda: conv_columns(x, w, 2, 1, y, reference.im2col))
+numpy_ms = milliseconds(lambda: conv_columns(x, w, y, reference.im2col))
 # The claim, here and below: faster, and the same.
 assert np.array_equal(y, correct) and numpy_ms * 5 < loops_ms
+# The engine's readable kernel is these two lines.
+assert np.array_equal(reference.gather(x, w, window), correct)
 
 # %% [markdown]
 # ## Second way out: compile the loops
@@ -148,8 +151,9 @@ if JIT:
     assert len(compiled.signatures) == 2
 
 # %% [markdown]
-# The engine's kernels are declared with `cache=True`: their machine code is kept in a file, and
-# the next *process* need not compile again.
+# The engine's kernels keep their machine code in files, and the next *process* need not compile
+# again. (`kernels/fast/compiled.py`: Numba's cache. Where it finds no folder to write to, or no
+# room, the kernels are compiled at each start.)
 #
 # ## Neither alone: the engine
 #
@@ -162,8 +166,8 @@ if JIT:
 
 # %%
 ways = {"seven loops, compiled": lambda x, w, y: compiled(x, w, 2, 1, y),
-        "NumPy im2col, BLAS": lambda x, w, y: conv_columns(x, w, 2, 1, y, reference.im2col),
-        "compiled im2col, BLAS": lambda x, w, y: conv_columns(x, w, 2, 1, y, fast.im2col),
+        "NumPy im2col, BLAS": lambda x, w, y: conv_columns(x, w, y, reference.im2col),
+        "compiled im2col, BLAS": lambda x, w, y: conv_columns(x, w, y, fast.im2col),
         "the engine": lambda x, w, y: np.copyto(y, F.conv2d(x, w, stride=2, padding=1).data)}
 layers = {"small": (x, w), "large": (x, w)}
 if JIT:
@@ -219,21 +223,22 @@ figure.keep(draw_times(), "05_loops.png")
 #
 # Machine code has no Python lines to step through. Three ways back:
 #
-# - `md.kernels.use("reference")`: the NumPy versions run, a dozen lines each. They are the
-#   definition of what the fast ones must do.
-# - `columns.im2col.py_func(...)`, of `kernels/fast/columns.py`: the Python function that was compiled.
+# - `md.kernels.use("reference")`: plain NumPy runs, arrays in, array out, a dozen lines for each
+#   operation. A convolution is `im2col(x, window)` and one `@`, as above. These functions are the
+#   definition of what those of the same names in `kernels/fast/` must do.
+# - `columns.im2col.py_func(...)`: the Python function that was compiled. (`fast.im2col` makes the
+#   array and hands parts of the batch to it, on all threads.)
 # - `NUMBA_DISABLE_JIT=1 python -m pdb your_script.py`: nothing is compiled, your debugger steps
 #   into every loop. Use tiny arrays, as this lesson does under that setting. Breakpoints inside a
 #   pool's thread need a debugger that follows threads: set `MINIDECONV_NUM_THREADS=1`.
 
 # %%
-small = integers(1, 5, 5, 2)
-window = conv_window((5, 5), (3, 3), stride=2, padding=1, dilation=1)
-readable_columns = reference.im2col(small, window)                          # (1, 3, 3, 3, 3, 2)
-for im2col in (window_loops.im2col, getattr(window_loops.im2col, "py_func", window_loops.im2col)):
-    result = np.empty_like(readable_columns)
-    im2col(small, window, result)
-    assert np.array_equal(result, readable_columns)
+small, three = integers(1, 5, 5, 2), Window((3, 3), (2, 2), (1, 1), (1, 1), (5, 5), (3, 3))
+cols = {name: np.empty((1, 3, 3, 3, 3, 2), np.float32) for name in ("python", "compiled")}
+plain_python = getattr(columns.im2col, "py_func", columns.im2col)
+for im2col, result in zip((plain_python, columns.im2col), cols.values(), strict=True):
+    im2col(small, three, result)
+    assert np.array_equal(result, reference.im2col(small, three))
 
 kernels.use("reference")
 x, w = layers["small"]
@@ -243,10 +248,9 @@ assert np.array_equal(readable.data, F.conv_transpose2d(correct, w, stride=2, pa
 
 # %%
 source = os.pathsep.join(filter(None, [os.path.dirname(os.path.dirname(md.__file__)), os.environ.get("PYTHONPATH")]))
-look_inside = [sys.executable, "-c",
-               "from minideconv.kernels.fast import columns; print(type(columns.im2col).__name__)"]
-answer = subprocess.run(look_inside, env={**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": source},
-                        capture_output=True, text=True)
+program = "from minideconv.kernels.fast import columns; print(type(columns.im2col).__name__)"
+answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                        env={**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": source})
 # With the JIT off: an ordinary Python function.
 assert answer.stdout.strip() == "function"
 
@@ -286,15 +290,18 @@ z, says_real = rng.standard_normal((BATCH, 100)).astype(np.float32), np.ones((BA
 
 
 # %%
+def generator_loss():
+    return F.binary_cross_entropy_with_logits(D(G(z)), says_real)
+
+
 def watched(inputs, steps=5):
     """A Stopwatch of some steps of the generator, all their milliseconds,
     and Adam's among them.
     """
     watch, all_ms, adam_ms = Stopwatch(), 0, 0
     for _ in range(steps):
-        with md.switches.observe(watch):
-            all_ms += milliseconds(lambda: F.binary_cross_entropy_with_logits(D(G(z)),
-                                                                              says_real).backward(inputs=inputs), 1)
+        with switches.observe(watch):
+            all_ms += milliseconds(lambda: generator_loss().backward(inputs=inputs), 1)
         adam_ms += milliseconds(adam.step, 1)
         adam.zero_grad()
     return watch, all_ms + adam_ms, adam_ms
@@ -329,10 +336,10 @@ print(f"all gradients {all_ms / 5:.1f} ms, only the generator's {frugal_ms / 5:.
 # The engine cuts the batch into chunks of a few images, and plain Python threads take the next
 # chunk when they are done with one. (NumPy and `nogil=True` functions release Python's lock while
 # they compute.) The chunks depend on shapes alone, never on the number of threads, and each writes
-# a part of the result that is its own. A kernel gradient is a sum over the batch: there each chunk
-# writes its share, and the shares are added in the chunks' order. So the number of threads changes
-# no bit, even for ordinary numbers that do round. (If other programs keep your processors busy,
-# threads gain nothing: then time this again when it is quiet.)
+# a part of the result that is its own. A kernel gradient is a sum over the batch: there each few
+# chunks write a share of their own, and the shares are added in the chunks' order. So the number of
+# threads changes no bit, even for ordinary numbers that do round. (If other programs keep your
+# processors busy, threads gain nothing: then time this again when it is quiet.)
 
 # %%
 batch = 128 if JIT and not SHORT else 32 if JIT else 2
@@ -340,7 +347,7 @@ x = rng.standard_normal((batch, 14, 14, 64)).astype(np.float32)             # th
 # 64 -> 128 channels, 4x4, stride 2, padding 1
 w = rng.standard_normal((4, 4, 64, 128)).astype(np.float32)
 g = rng.standard_normal((batch, 7, 7, 128)).astype(np.float32)
-everyone = max(2, parallel.available_threads())
+everyone = max(2, machine.available_threads())
 
 
 def layer():
@@ -403,13 +410,13 @@ assert set(during) <= {1} and blas_threads() == before                      # in
 
 jobs = range(8 if SHORT else 32)
 rows = [integers(392, 1024) for _ in jobs]                                  # the columns of eight images each
-taps, products = integers(1024, 128), np.empty((len(jobs), 392, 128), np.float32)
+taps, found = integers(1024, 128), np.empty((len(jobs), 392, 128), np.float32)
 # Our threads, and BLAS's own in each of them.
 with ThreadPoolExecutor(everyone) as pool:
-    two_pools = milliseconds(lambda: list(pool.map(lambda i: np.matmul(rows[i], taps, out=products[i]), jobs)))
-fought_for = products.copy()
-one_pool = milliseconds(lambda: parallel.run(lambda i: np.matmul(rows[i], taps, out=products[i]), len(jobs)))
-assert np.array_equal(fought_for, products)
+    two_pools = milliseconds(lambda: list(pool.map(lambda i: np.matmul(rows[i], taps, out=found[i]), jobs)))
+fought_for = found.copy()
+one_pool = milliseconds(lambda: parallel.run(lambda i: np.matmul(rows[i], taps, out=found[i]), len(jobs)))
+assert np.array_equal(fought_for, found)
 print(f"{len(jobs)} products: two pools {two_pools:.2f} ms, one pool {one_pool:.2f} ms")
 
 # %% [markdown]
@@ -441,7 +448,8 @@ def im2col_first(x, cols):
 # %%
 cols_last, cols_first = np.empty((batch, 7, 7, 4, 4, 64), np.float32), np.empty((batch, 7, 7, 64, 4, 4), np.float32)
 im2col_first(first, cols_first)
-last_ms = milliseconds(lambda: window_loops.im2col(last, conv_window(last.shape[1:3], (4, 4), 2, 0, 1), cols_last))
+without_padding = window._replace(padding=(0, 0), image=(16, 16))
+last_ms = milliseconds(lambda: columns.im2col(last, without_padding, cols_last))
 first_ms = milliseconds(lambda: im2col_first(first, cols_first))
 assert np.array_equal(cols_last, cols_first.transpose(0, 1, 2, 4, 5, 3))
 print(f"im2col on one thread: channels last {last_ms:.2f} ms, channels first {first_ms:.2f} ms")
@@ -452,8 +460,8 @@ print(f"im2col on one thread: channels last {last_ms:.2f} ms, channels first {fi
 # A core can multiply and add two vectors of numbers in every cycle, if nothing else holds it up. A
 # compiled loop over arrays is held up: for every multiplication it loads a sum and stores it
 # again. BLAS keeps a block of sums in the processor's registers from the first term to the last,
-# and loads little in between. So does the engine (`kernels/products.py`: 8 rows of 32 sums where
-# the processor has AVX-512), since its own product can do what BLAS's cannot: read windows or
+# and loads little in between. So does the engine (`kernels/fast/products.py`: 8 rows of 32 sums
+# where the processor has AVX-512), since its own product can do what BLAS's cannot: read windows or
 # tiles that exist only a few rows at a time.
 
 
@@ -468,22 +476,24 @@ def product_loops(a, b, out):
 
 
 # %%
-rows, terms, columns = (768, 256, 128) if JIT else (9, 5, 3)
-a, b = integers(rows, terms), integers(terms, columns)
+tall, terms, wide = (768, 256, 128) if JIT else (9, 5, 3)
+a, b = integers(tall, terms), integers(terms, wide)
 # The right factor, cut so that 32 columns lie together.
-panels = register_block.panels(1, terms, columns, np.float32)[0]
-one_by_one = conv_window((1, rows), (1, 1), 1, 0, 1)
-register_block.pack(b, False, 0, panels)
-outs = {name: np.empty((rows, columns), np.float32) for name in ("compiled loops", "BLAS", "a register block")}
+panels = products.panels(1, terms, wide, np.float32)[0]
+products.pack(b, False, 0, panels)
+outs = {name: np.empty((tall, wide), np.float32) for name in ("compiled loops", "BLAS", "a register block")}
+# A 1x1 kernel is a product: every pixel is a row.
+pixels, features = a.reshape(1, 1, tall, terms), outs["a register block"].reshape(1, 1, tall, wide)
+one_tap = Window((1, 1), (1, 1), (0, 0), (1, 1), (1, tall), (1, tall))
 by_hand = {"compiled loops": lambda: product_loops(a, b, outs["compiled loops"]),
            "BLAS": lambda: np.matmul(a, b, out=outs["BLAS"]),
-           # A 1x1 kernel is a product.
-           "a register block": lambda: window_loops.gather(a.reshape(1, 1, rows, terms), panels, one_by_one,
-                                                       outs["a register block"].reshape(1, 1, rows, columns))}
+           "a register block": lambda: columns.gather(pixels, panels, one_tap, features)}
+
+# %%
 with threadpool_limits(1):
     for name, way in by_hand.items():
         way()
-        print(f"{name:<18} on one thread {2 * rows * terms * columns / milliseconds(way, 20) / 1e6:7.1f} GFLOP/s")
+        print(f"{name:<18} on one thread {2 * tall * terms * wide / milliseconds(way, 20) / 1e6:7.1f} GFLOP/s")
 assert all(np.array_equal(out, outs["BLAS"]) for out in outs.values())
 
 # %% [markdown]
@@ -491,10 +501,11 @@ assert all(np.array_equal(out, outs["BLAS"]) for out in outs.values())
 #
 # Columns of the whole batch of 128 are 26 MB: 16 numbers for every 4 that the image has. Written
 # to main memory and read back, they cost memory and time. The engine never writes them all:
-# `gather` fills the windows of some dozen pixels, multiplies them while they are in the core's
-# cache, and overwrites them with the next. What a thread takes from the batch at a time, a chunk,
-# is a few images, counted in the bytes that their columns would take (`lowering.COLUMN_BYTES`).
-# Too small is worse: every chunk costs some Python. Too large leaves threads idle at the end.
+# `columns.gather` fills the windows of some dozen pixels, multiplies them while they are in the
+# core's cache, and overwrites them with the next. What a thread takes from the batch at a time, a
+# chunk, is a few images, counted in the bytes that their columns would take
+# (`lowering.COLUMN_BYTES`, or as much as the kernel takes, which every chunk reads). Too small is
+# worse: every chunk costs some Python. Too large leaves threads idle at the end.
 
 # %%
 assert 128 * 7 * 7 * 4 * 4 * 64 * 4 == 25_690_112
@@ -565,8 +576,8 @@ assert nine.size == 9 and slow.size * g.size == 16                          # th
 # In a layer every d and g is a matrix over channels, so each of the products is a matrix product,
 # and the additions are little beside it. A 4x4 kernel with stride 2 has two taps for even rows and
 # two for odd ones: it is four 2x2 filters, one for each *phase* of the image, and all four save 9
-# to 16. `tiles.py` does this. We count the multiplications that the engine's kernels are given,
-# with and without it:
+# to 16. `kernels/fast/tiles.py` does this. We count the multiplications that the engine's kernels
+# are given, with and without it:
 
 
 # %%
@@ -574,17 +585,16 @@ def multiplications_of(function):
     """Both kernels end with what they write; for each number of it there are as many products as
     the panels have rows.
     """
-    gather, tile_products, counts = window_loops.gather, tiles.tile_products, []
+    gather, tile_products, counts = columns.gather, tiles.tile_products, []
 
-    def counting_gather(x, panels, *rest):
-        counts.append(rest[-1].size * panels.shape[-2])
-        gather(x, panels, *rest)
+    def counting_gather(x, panels, window, y):
+        counts.append(y.size * panels.shape[-2])
+        gather(x, panels, window, y)
 
-    def counting_tiles(*arguments):
-        *_, panels, out = arguments
+    def counting_tiles(x, tiling, panels, out):
         counts.append(out.size * panels.shape[-2])
-        tile_products(*arguments)
-    with patch.object(window_loops, "gather", counting_gather), patch.object(tiles, "tile_products", counting_tiles):
+        tile_products(x, tiling, panels, out)
+    with patch.object(columns, "gather", counting_gather), patch.object(tiles, "tile_products", counting_tiles):
         function()
     return sum(counts)
 
@@ -610,10 +620,42 @@ print(f"16 products {direct_ms:.2f} ms, 9 products {nine_ms:.2f} ms: {direct_ms 
 # since the kernel is combined anew in every call; `tiles.LAYERS` and `tiles.POSITIONS` say from
 # how many on it is used.
 #
-# The price: numbers that do round, round a little more, since differences are formed before the
+# A 5x5 kernel with stride 2 has three taps on the even rows and two on the odd ones. Three taps
+# give two outputs with four products instead of six (`tiles.FILTERINGS[3]`, from the same papers).
+# So its four phases take 4 * 4, 4 * 3, 3 * 4 and 3 * 3 products for a 2x2 tile: 49, where the
+# textbook has 100.
+
+# %%
+def five():
+    return F.conv2d(x, w, stride=2, padding=2).data
+
+
+w = 2 * integers(5, 5, 64, 128)                                             # even: halves of them are whole
+with patch.object(tiles, "LAYERS", {}):
+    direct, direct_count = five(), multiplications_of(five)
+assert np.array_equal(five(), direct)
+assert direct_count == batch * 8 * 8 * 5 * 5 * 64 * 128
+assert multiplications_of(five) * 100 == direct_count * 49
+
+# %% [markdown]
+# Differences have a price. The first: infinity minus infinity is NaN, where the plain sum may be
+# infinite. A tile's outputs are made of entries of their own windows alone, so no other output can
+# suffer; and a chunk of outputs that are not all finite is computed once more the direct way, whose
+# numbers take the place of those that are not finite.
+
+# %%
+x[0, 5, 6, 7] = np.inf
+with patch.object(tiles, "LAYERS", {}):
+    direct = five()
+assert np.isposinf(direct).any() and np.isneginf(direct).any()
+assert np.array_equal(five(), direct, equal_nan=True)                       # NaN is infinity times 0: a weight was 0
+
+# %% [markdown]
+# The second: numbers that do round, round a little more, since differences are formed before the
 # products.
 
 # %%
+w = integers(4, 4, 64, 128)
 x, w = (rng.standard_normal(shape).astype(np.float32) for shape in (x.shape, w.shape))
 exact = F.conv2d(x[:2].astype(float), w.astype(float), stride=2, padding=1).data                # float64
 errors = {}
@@ -667,7 +709,8 @@ for size in (20_000, 627_000) if JIT else (100,):
 assert not JIT or len(adam_loop.signatures) == 2                            # yet they are two different machine codes
 
 # %% [markdown]
-# So `loops.adam` first turns its scalars into the arrays' own type. (In the cache that counts.
+# So the engine's (`kernels/fast/loops.py`) first turns its scalars into the arrays' own type. (In
+# the cache that counts.
 # Seven numbers that come from and go to main memory for each parameter may take longer than either
 # arithmetic; the two types then come out alike.)
 #
@@ -675,9 +718,9 @@ assert not JIT or len(adam_loop.signatures) == 2                            # ye
 #
 # A large new array is a promise of the operating system. Each page (mostly 4 KB) is found and
 # filled with zeros when it is first written, and given back when the array is freed. Training
-# makes the same arrays in every step, so the trainer asks the C library to keep freed memory
-# (`machine.keep_memory`, on Linux), and chunks use buffers that their thread keeps
-# (`parallel.scratch`). Where the system deals in huge pages (2 MB) the difference is small.
+# makes the same arrays in every step, so the engine asks the C library, before it first computes,
+# to keep freed memory (`machine.keep_memory`, on Linux), and chunks use buffers that their thread
+# keeps (`parallel.scratch`). Where the system deals in huge pages (2 MB) the difference is small.
 
 # %%
 kept = np.empty(1 << 23, np.float32)                                        # 32 MB

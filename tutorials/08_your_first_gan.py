@@ -190,13 +190,14 @@ game = gan.Loss(discriminator=d_pays, generator=fool)
 # %%
 round_text = inspect.getsource(gan.play_round).replace(f'    """{gan.play_round.__doc__}"""\n', "")
 print(round_text)
-places = [round_text.index(part) for part in ("fake.detach()", "discriminator_optimizer.step()",
-                                              "generator_optimizer.zero_grad()")]
-assert places == sorted(places)
+moments = ["fake.detach()", "discriminator_optimizer.step()", "fake=fake", "generator_optimizer.step()"]
+assert sorted(moments, key=round_text.index) == moments         # D has moved before G's half begins
 
 
 def play(players, real, z, loss=game):
-    """One round on a batch; gives what D paid and what G paid. real (N, ...) and z (N, latent) are arrays."""
+    """One round on a batch; gives what D paid and what G paid.
+    real (N, ...) and z (N, latent) are arrays.
+    """
     return tuple(gan.play_round(players, loss, real, z).values())
 
 
@@ -208,8 +209,8 @@ def play(players, real, z, loss=game):
 
 # %%
 def new_players(G, D, rate, beta1):
-    return gan.Players(G, D, optim.Adam(G.parameters(), rate, (beta1, 0.999)),
-                       optim.Adam(D.parameters(), rate, (beta1, 0.999)))
+    adam_g, adam_d = (optim.Adam(network.parameters(), rate, (beta1, 0.999)) for network in (G, D))
+    return gan.Players(G, D, adam_g, adam_d)
 
 
 # %%
@@ -247,8 +248,8 @@ costs, ways, moments = [], [], {}
 for step in range(401 if SHORT else 1601):
     if step % 25 == 0:
         ways.append(way_to_travel(G, np.random.default_rng(7)))
-        fakes = G(np.random.default_rng(8).standard_normal((4000, 1), np.float32)).data
-        moments[step] = fakes[:, 0], F.sigmoid(D(x)).data[:, 0]
+        z = np.random.default_rng(8).standard_normal((4000, 1), np.float32)
+        moments[step] = G(z).data[:, 0], F.sigmoid(D(x)).data[:, 0]
     costs.append(play(players, draw_real(128, rng), rng.standard_normal((128, 1), np.float32)))
 print(f"way to travel: {ways[0]:.2f} at first, {np.mean(ways[-8:]):.2f} at the end")
 assert np.mean(ways[-8:]) < 0.5 * ways[0]
@@ -332,7 +333,7 @@ def fool_as_in_the_game(turn):
 
 
 s = md.Tensor(np.linspace(-8, 8, 161), requires_grad=True)
-# a "D" that hands on what it is given
+# A "D" that hands on what it is given.
 just_logits = gan.Turn(generator=None, discriminator=lambda logits: logits, real=None, fake=s)
 slopes = {}
 for aim in (fool, fool_as_in_the_game):
@@ -352,14 +353,14 @@ def race(aim, rounds, make_optimizer):
     G, D = mlp(rng), mlp(rng)
     G.layers[-1].bias.data -= 6
     waiting, adam_d = optim.SGD(G.parameters(), 0), optim.Adam(D.parameters(), 1e-3, (0.5, 0.999))
+    players, loss, means = gan.Players(G, D, waiting, adam_d), gan.Loss(d_pays, aim), []
     for _ in range(200):
-        play(gan.Players(G, D, waiting, adam_d), draw_real(128, rng), rng.standard_normal((128, 1), np.float32),
-             gan.Loss(d_pays, aim))
-    players, means = gan.Players(G, D, make_optimizer(G.parameters()), adam_d), []
+        play(players, draw_real(128, rng), rng.standard_normal((128, 1), np.float32), loss)
+    players = players._replace(generator_optimizer=make_optimizer(G.parameters()))
     for _ in range(rounds):
         z = rng.standard_normal((128, 1), np.float32)
         means.append(float(G(z).data.mean()))
-        play(players, draw_real(128, rng), z, gan.Loss(d_pays, aim))
+        play(players, draw_real(128, rng), z, loss)
     return means
 
 
