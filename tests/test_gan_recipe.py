@@ -53,7 +53,7 @@ BY_FORMULA = {          # name -> (D's loss, G's loss) of logits for real and fa
 
 
 @pytest.mark.parametrize("name", list(LOSSES))
-def test_a_loss_is_its_formula_and_its_gradients_are_right(name):
+def test_a_loss_is_its_formula_and_its_gradients_are_right(name, plain):
     rng = np.random.default_rng(3)
     real, fake = rng.standard_normal((2, 5, 1)) * 2
     loss = LOSSES[name]
@@ -99,11 +99,19 @@ def small_turn(network, labels=(0, 2, 1, 0), seed=1):
     return Turn(None, network, real, fake, np.array(labels), np.random.default_rng(5))
 
 
+@pytest.fixture
+def plain():
+    """The readable kernels: nothing is compiled for float64."""
+    md.kernels.use("reference")
+    yield
+    md.kernels.use("fast")
+
+
 PENALTY_NAMES = [name for name, penalty in PENALTIES.items() if penalty]
 
 
 @pytest.mark.parametrize("name", PENALTY_NAMES)
-def test_a_penaltys_gradient_goes_through_convolutions_projection_and_embedding(name):
+def test_a_penaltys_gradient_goes_through_convolutions_projection_and_embedding(name, plain):
     """The second derivative of the logits: every weight of D against numeric differences."""
     network = small_discriminator()
     named = dict(network.named_parameters())
@@ -176,7 +184,7 @@ def test_a_lazy_penalty_is_due_in_every_kth_round_k_times_as_much():
 
 
 @pytest.mark.parametrize("name", PENALTY_NAMES)
-def test_values_and_updates_of_penalties_are_pytorchs(name):
+def test_values_and_updates_of_penalties_are_pytorchs(name, plain):
     torch = pytest.importorskip("torch")
     network = small_discriminator()
     turn = small_turn(network)
@@ -233,7 +241,7 @@ def test_a_spectral_layer_computes_with_its_weight_divided_by_the_largest_singul
     assert np.array_equal(spectral.right, before) and np.array_equal(spectral(inputs).data, one.data)
 
 
-def test_spectral_normalisation_reaches_every_layer_and_its_slope_is_right():
+def test_spectral_normalisation_reaches_every_layer_and_its_slope_is_right(plain):
     network = normalise(conditional.Discriminator((8, 8, 1), 2, 3, rng=np.random.default_rng(0)))
     kinds = [type(part.layer).__name__ for part in network.modules() if isinstance(part, Spectral)]
     assert sorted(kinds) == ["Conv2d", "Conv2d", "Embedding", "Linear", "Linear"]
@@ -288,7 +296,7 @@ def test_radfords_networks_are_their_papers_for_mnist():
     assert -1 <= latents.min() < -0.9 < 0.9 < latents.max() <= 1
 
 
-def test_a_projection_discriminator_is_its_formula():
+def test_a_projection_discriminator_is_its_formula(plain):
     network = small_discriminator()
     x, labels = np.random.default_rng(0).random((4, 8, 8, 1)), np.array([2, 0, 0, 1])
     h = network.features(x).data
@@ -296,7 +304,7 @@ def test_a_projection_discriminator_is_its_formula():
     assert np.allclose(network(x, labels).data[:, 0], expected)
 
 
-def test_maxout_is_the_largest_of_its_pieces_to_second_order():
+def test_maxout_is_the_largest_of_its_pieces_to_second_order(plain):
     layer = mlp.Maxout(3, 2, 4, rng=np.random.default_rng(0))
     x = np.random.default_rng(1).standard_normal((5, 3))
     layer.linear.weight.data, layer.linear.bias.data = (p.data.astype(np.float64) for p in layer.parameters())
