@@ -144,7 +144,9 @@ def test_penalties_by_their_formulas_on_a_discriminator_whose_slopes_are_known()
     def judge(x):
         return 0.5 * ((x * w).sum(axis=1, keepdims=True)) ** 2
     turn = Turn(None, judge, md.Tensor(real), md.Tensor(fake), rng=np.random.default_rng(0))
-    length = lambda x: np.abs(x @ w) * 5                    # |w| = 5
+
+    def length(x):
+        return np.abs(x @ w) * 5                    # |w| = 5
     r1, r2 = (length(x) ** 2 / 2 for x in (real, fake))
     assert np.isclose(PENALTIES["r1"](turn).item(), r1.mean()) and np.isclose(PENALTIES["r2"](turn).item(), r2.mean())
     assert np.isclose(PENALTIES["r1r2"](turn).item(), r1.mean() + r2.mean())
@@ -216,7 +218,7 @@ def test_values_and_updates_of_penalties_are_pytorchs(name, plain):
                 "wgan-gp": lambda: ((squares(share * real + (1 - share) * fake).sqrt() - 1) ** 2).mean()}[name]()
     assert np.isclose(value.item(), expected.item(), rtol=1e-8)
     gradients = torch.autograd.grad(expected, list(theirs.values()), allow_unused=True)
-    for (key, mine), gradient in zip(ours.items(), gradients, strict=True):
+    for mine, gradient in zip(ours.values(), gradients, strict=True):
         if gradient is not None:
             np.testing.assert_allclose(0 if mine is None else mine.data, gradient.numpy(), rtol=1e-6, atol=1e-9)
 
@@ -280,7 +282,8 @@ def test_networks_of_every_family_fit_images_and_labels(name, classes, shape):
 
 
 def test_the_defaults_networks_are_those_of_the_recipe():
-    generator, discriminator = conditional.Generator((28, 28, 1), classes=10), conditional.Discriminator((28, 28, 1), classes=10)
+    generator = conditional.Generator((28, 28, 1), classes=10)
+    discriminator = conditional.Discriminator((28, 28, 1), classes=10)
     assert [p.shape for p in generator.parameters() if p.ndim > 1] == [(74, 6272), (4, 4, 64, 138), (4, 4, 1, 74)]
     assert [p.shape for p in discriminator.parameters() if p.ndim > 1] == [
         (4, 4, 1, 64), (4, 4, 64, 128), (6272, 256), (256, 1), (10, 256)]
@@ -289,7 +292,8 @@ def test_the_defaults_networks_are_those_of_the_recipe():
 
 
 def test_radfords_networks_are_their_papers_for_mnist():
-    generator, discriminator = dcgan.RadfordGenerator((28, 28, 1), classes=10), dcgan.RadfordDiscriminator((28, 28, 1), classes=10)
+    generator = dcgan.RadfordGenerator((28, 28, 1), classes=10)
+    discriminator = dcgan.RadfordDiscriminator((28, 28, 1), classes=10)
     assert [p.shape for p in generator.parameters()] == [(110, 1024), (1034, 6272), (5, 5, 64, 138), (5, 5, 1, 74)]
     assert [p.shape for p in discriminator.parameters()] == [(5, 5, 11, 64), (5, 5, 74, 128), (6282, 1024), (1034, 1)]
     latents = gan.networks.draw_latents(generator, 1000, np.random.default_rng(0))
@@ -300,7 +304,8 @@ def test_a_projection_discriminator_is_its_formula(plain):
     network = small_discriminator()
     x, labels = np.random.default_rng(0).random((4, 8, 8, 1)), np.array([2, 0, 0, 1])
     h = network.features(x).data
-    expected = h @ network.answer.weight.data[:, 0] + network.answer.bias.data + (network.embedding.weight.data[labels] * h).sum(1)
+    expected = h @ network.answer.weight.data[:, 0] + network.answer.bias.data
+    expected = expected + (network.embedding.weight.data[labels] * h).sum(1)
     assert np.allclose(network(x, labels).data[:, 0], expected)
 
 
@@ -323,8 +328,8 @@ def test_the_average_follows_its_formula_and_copies_buffers():
     follow(average, generator, rounds=5, longest=0.999)
     decay = min(0.999, 6 / 15)
     for name, value in average.state_dict().items():
-        expected = decay * start[name] + (1 - decay) * goal[name] if name in dict(generator.named_parameters()) else None
-        assert expected is None or np.allclose(value, expected, atol=1e-7)
+        if name in dict(generator.named_parameters()):
+            assert np.allclose(value, decay * start[name] + (1 - decay) * goal[name], atol=1e-7)
     assert (average.start.layers[2].running_mean == 7).all()
     assert average.start.layers[2].running_mean is not generator.start.layers[2].running_mean
 
@@ -367,7 +372,8 @@ def test_d_sees_real_and_fake_images_moved_and_g_learns_through_the_move():
     assert not np.array_equal(seen[0].data, real)
     for moved, image in zip(seen[0].data[..., 0], real[..., 0], strict=True):
         framed = np.pad(image, 2)
-        assert any(np.array_equal(moved, framed[row:row + 8, column:column + 8]) for row in range(5) for column in range(5))
+        assert any(np.array_equal(moved, framed[row:row + 8, column:column + 8])
+                   for row in range(5) for column in range(5))
 
 
 # ---- exactness
@@ -450,17 +456,21 @@ def test_every_preset_trains_saves_and_samples(preset, tmp_path):
     assert drawn.shape == (7, *run.config.image_shape) and np.isfinite(drawn).all()
     assert (labels is not None) == PRESETS[preset]["labels"]
     gan.sample.save_images(tmp_path / "new.png", drawn, labels)
-    assert (tmp_path / "new.png").read_bytes()[:4] == b"\x89PNG" and (run.folder / "samples" / "step_000002.png").exists()
+    assert (tmp_path / "new.png").read_bytes()[:4] == b"\x89PNG"
+    assert (run.folder / "samples" / "step_000002.png").exists()
     with gan.resume_run(tmp_path / "run", steps=3) as run:
         run.train()
     assert run.steps_done == 3
 
 
 @pytest.mark.parametrize("settings, words", [
-    (dict(penalty="magic"), "penalty must be one of none, r1"), (dict(networks="magic"), "networks must be one of cond"),
-    (dict(networks="points"), "networks points are not for images"), (dict(average=1.0), "average must be at least 0 and below 1"),
+    (dict(penalty="magic"), "penalty must be one of none, r1"),
+    (dict(networks="magic"), "networks must be one of conditional"),
+    (dict(networks="points"), "networks points are not for images"),
+    (dict(average=1.0), "average must be at least 0 and below 1"),
     (dict(smoothing=-0.1), "smoothing must be at least 0"), (dict(penalty_every=0), "penalty_every must be at least 1"),
-    (dict(penalty_weight=float("nan")), "penalty_weight must be at least 0; got nan"), (dict(decay_from=1.5), "decay_from"),
+    (dict(penalty_weight=float("nan")), "penalty_weight must be at least 0; got nan"),
+    (dict(decay_from=1.5), "decay_from"),
     (dict(shift=-1), "shift must be at least 0"),
 ])
 def test_settings_that_do_not_fit_are_named(settings, words):

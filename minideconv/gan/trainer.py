@@ -1,6 +1,7 @@
 """The alternating game, round after round, and all the state that a run needs to go on as if never
 interrupted.
 """
+import functools
 import json
 
 import numpy as np
@@ -52,7 +53,8 @@ class Trainer:
             count = len(self.fixed_labels)
         elif config.classes:
             self.fixed_labels = np.arange(count) % config.classes
-        self.fixed_latents = draw_latents(self.generator, count, np.random.default_rng([config.seed, 1]))
+        self._draw_latents = functools.partial(draw_latents, self.generator)
+        self.fixed_latents = self._draw_latents(count, np.random.default_rng([config.seed, 1]))
         balance = self.loss.balance
         self.chart = {"title": "Losses of a GAN do not fall to zero: they measure a balance, not quality",
                       "levels": {} if balance is None else {f"discriminator cannot tell: {balance:.3f}": balance}}
@@ -79,7 +81,7 @@ class Trainer:
         one is not finite.
         """
         real, labels = self._next_batch()
-        latents = draw_latents(self.generator, len(real), self.rng)
+        latents = self._draw_latents(len(real), self.rng)
         for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
             optimizer.lr = self.config.rate(self.steps_done)
         players = Players(self.generator, self.discriminator, self.generator_optimizer, self.discriminator_optimizer)

@@ -15,7 +15,7 @@ DEFAULT = {
     "data": "strokes",
     "labels": True,
     "steps": 1_500,
-    "epochs": None,
+    "epochs": None,             # where this is a number, it is what counts
     "networks": "conditional",
     "loss": "ns",
     "penalty": "r1",
@@ -37,7 +37,7 @@ DEFAULT = {
 }
 # The networks and rates of Radford et al. 2015, without labels, for three epochs: what lesson 8
 # builds.
-PLAIN = {**DEFAULT, "labels": False, "steps": None, "epochs": 3, "networks": "dcgan", "penalty": "none",
+PLAIN = {**DEFAULT, "labels": False, "epochs": 3, "networks": "dcgan", "penalty": "none",
          "penalty_every": 1, "batch_size": 128, "latent": 100, "learning_rate": 2e-4, "beta1": 0.5, "beta2": 0.999,
          "decay_from": 1.0, "average": 0.0}
 # PacGAN's networks and data (Lin et al. 2018, table 1); R1, the average and the rates are ours.
@@ -57,7 +57,7 @@ PRESETS = {
     "ring": RING,
     "grid": {**RING, "data": "grid"},
     # The default for an hour or more, at half its rate.
-    "best": {**DEFAULT, "data": "mnist", "steps": None, "epochs": 30, "learning_rate": 1e-3},
+    "best": {**DEFAULT, "data": "mnist", "epochs": 30, "learning_rate": 1e-3},
 }
 WEIGHTS = {"r1": 1.0, "r2": 1.0, "r1r2": 1.0, "wgan-gp": 10.0}      # of each penalty, where none is given
 # What a configuration that was written in format 0 or 1 does not say, because all were alike.
@@ -117,14 +117,16 @@ class Config:
             self.penalty_weight = WEIGHTS.get(self.penalty, 0.0)
         if self.classes is None:
             self.classes = len(self.names) if labels and self.names else 0
-        planned = planned[0] or planned[1] * self.steps_per_epoch
+        planned = planned[1] * self.steps_per_epoch if planned[1] else planned[0]
         if self.steps is None:
             self.steps = epochs * self.steps_per_epoch if epochs else planned
-        # A run that ends before its preset's end is that run interrupted: it goes on as if it had
-        # not been.
-        self.decay_to = max(self.steps, planned if self.decay_to is None else self.decay_to)
+        if self.decay_to is None:
+            self.decay_to = planned
         self.image_shape = tuple(self.image_shape)
         self._check_types()
+        # A run that ends before its preset's end is that run interrupted: it goes on as if it had
+        # not been.
+        self.decay_to = max(self.steps, self.decay_to)
 
     def rate(self, step: int) -> float:
         """The learning rate of the round before which `step` were played."""
