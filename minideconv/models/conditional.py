@@ -9,7 +9,7 @@ for 28x28x1 images; others have more stages. Labels join the generator as one-ho
 discriminator only compares: its logit is a projection on the label's embedding (Miyato and Koyama
 2018), and it has no batch norm, whose statistics would tie the images of a batch together under a
 penalty on the slopes at each of them. All weights begin at a size that fits their fan-in
-(nn.layers' own start). Without labels (classes 0) the same networks hear nothing.
+(the transposed ones as in PyTorch). Without labels (classes 0) the same networks hear nothing.
 """
 import numpy as np
 
@@ -39,6 +39,11 @@ class Generator(nn.Module):
                                      nn.BatchNorm2d(narrow), nn.LeakyReLU(0.2))
                        for wide, narrow in zip(widths[:0:-1], widths[-2::-1], strict=True)]
         self.image = nn.Sequential(nn.ConvTranspose2d(widths[0] + classes, channels, 4, 2, 1, rng=rng), nn.Sigmoid())
+
+        for module in self.modules():
+            if isinstance(module, nn.ConvTranspose2d):      # PyTorch's start: larger where few channels come out
+                taps_out = np.prod(module.weight.shape[:3])
+                module.weight.data = nn.init.uniform(module.weight.shape, float(taps_out) ** -0.5, rng=rng)
 
     def forward(self, z, labels=None):
         x = self.start(join(z, labels, self.classes))

@@ -14,7 +14,7 @@ FORMAT = 2              # of config.json; 0 had no number, 1 one recipe
 DEFAULT = {
     "data": "strokes",
     "labels": True,
-    "steps": 1_500,
+    "steps": 1_600,
     "epochs": None,             # where this is a number, it is what counts
     "networks": "conditional",
     "loss": "ns",
@@ -55,7 +55,7 @@ PRESETS = {
     "wgan-gp": {**DEFAULT, "loss": "wasserstein", "penalty": "wgan-gp", "penalty_every": 1, "learning_rate": 1e-3,
                 "beta2": 0.9},
     "ring": RING,
-    "grid": {**RING, "data": "grid"},
+    "grid": {**RING, "data": "grid", "penalty_weight": 0.1},
     # The default for an hour or more, at half its rate.
     "best": {**DEFAULT, "data": "mnist", "epochs": 30, "learning_rate": 1e-3},
 }
