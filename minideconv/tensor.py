@@ -100,7 +100,11 @@ class Tensor:
         return (self[place] for place in range(len(self)))
 
     def __array__(self, dtype=None, copy=None):
-        return np.array(self.array if copy else self.data, dtype, copy=copy)
+        if copy:
+            return np.array(self.array, dtype)
+        if copy is False and dtype not in (None, self.dtype):
+            raise ValueError(f"a Tensor of {self.dtype} cannot be read as {np.dtype(dtype)} without a copy")
+        return np.asarray(self.data, dtype)
 
     def __repr__(self):
         origin = f", from {self.node.name}" if self.node else ", requires_grad=True" if self.requires_grad else ""

@@ -316,7 +316,7 @@ def small_gan():
     return step
 
 
-def test_two_hundred_steps_leave_nothing_behind():
+def test_a_hundred_steps_leave_nothing_behind():
     step = small_gan()
     step()                                  # compiles the kernels, which is slow work to trace
 
@@ -329,14 +329,14 @@ def test_two_hundred_steps_leave_nothing_behind():
     gc.disable()
     tracemalloc.start()
     try:
-        for _ in range(10):                 # buffers grow, caches fill
+        for _ in range(200):                # buffers grow, caches fill: Numba 0.59 takes its time
             step()
         _, tensors, memory = living()
-        for _ in range(200):
+        for _ in range(100):
             step()
         cycles, tensors_later, memory_later = living()
         assert cycles == 0 and tensors_later == tensors
-        assert memory_later - memory < 200 * 100        # less than one small array a step
+        assert memory_later - memory < 100 * 100        # less than one small array a step
     finally:
         tracemalloc.stop()
         gc.enable()
