@@ -2,8 +2,9 @@
 import numpy as np
 
 from . import kernels, ops
+from .primitives import primitive
 from .switches import recording
-from .tensor import Tensor, as_floating, primitive
+from .tensor import Tensor, as_floating
 
 
 @primitive

@@ -18,7 +18,8 @@ as in every deep-learning library). How the three are carried out is in kernels/
 read, and in kernels/fast/, to be quick.
 """
 from . import kernels, shapes
-from .tensor import Tensor, as_tensor, primitive
+from .primitives import primitive
+from .tensor import Tensor, as_tensor
 
 
 @primitive

@@ -11,7 +11,8 @@ import numpy as np
 from .activations import log_softmax, sigmoid
 from .dtypes import plain_array
 from .ops import where
-from .tensor import Tensor, as_floating, as_tensor, primitive
+from .primitives import primitive
+from .tensor import Tensor, as_floating, as_tensor
 
 
 def _target(target, input) -> Tensor:

@@ -11,9 +11,10 @@ import numpy as np
 
 from . import kernels
 from .dtypes import plain_array
+from .primitives import primitive
 from .reductions import max, mean, min, std, sum, var
 from .shaping import broadcast_to, concatenate, fit, flatten, getitem, pad, reshape, squeeze, stack, transpose
-from .tensor import Tensor, as_tensor, primitive
+from .tensor import Tensor, as_tensor
 
 __all__ = ["absolute", "add", "astype", "broadcast_to", "clip", "concatenate", "divide", "exp", "flatten", "getitem",
            "log", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply", "negative", "pad", "power",

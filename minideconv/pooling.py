@@ -9,7 +9,8 @@ import numpy as np
 from . import kernels, shapes
 from .conv import im2col, not_images
 from .ops import broadcast_to, matmul, reshape, transpose
-from .tensor import Tensor, as_floating, as_tensor, primitive
+from .primitives import primitive
+from .tensor import Tensor, as_floating, as_tensor
 
 
 def _images(x, fractions=False) -> Tensor:

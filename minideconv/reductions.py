@@ -5,8 +5,9 @@ import math
 from typing import Any
 
 from . import kernels
+from .primitives import primitive
 from .shaping import axes_of, broadcast_to, reshape
-from .tensor import Tensor, as_floating, primitive
+from .tensor import Tensor, as_floating
 
 
 def _kept(shape, axes):

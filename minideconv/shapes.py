@@ -50,13 +50,6 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> Pair
     return total // 2, total - total // 2
 
 
-def valid_range(offset: int, stride: int, size: int, windows: int) -> Pair:
-    """The windows o in [low, high) whose pixel o * stride + offset lies in [0, size)."""
-    low = max(0, -(offset // stride))                       # the smallest o with o * stride >= -offset
-    high = min(windows, (size - 1 - offset) // stride + 1)  # one past the largest o with o * stride + offset < size
-    return low, max(low, high)
-
-
 def touching_range(start: int, stop: int, kernel: int, stride: int, before: int, dilation: int, windows: int) -> Pair:
     """The windows o in [low, high) that may reach a pixel in [start, stop): the rows a band of an
     image depends on.

@@ -9,7 +9,8 @@ from typing import Any, Iterable
 import numpy as np
 
 from .dtypes import plain_array
-from .tensor import Tensor, as_floating, as_tensor, primitive
+from .primitives import primitive
+from .tensor import Tensor, as_floating, as_tensor
 
 
 def axes_of(axis: Any, ndim: int) -> tuple:

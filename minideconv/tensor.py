@@ -11,17 +11,13 @@ create_graph=True)` records them like anything else, and gradients of gradients 
 code.
 """
 import functools
-import inspect
-from typing import Any, Callable, Iterable, Iterator
+from typing import Any, Iterable, Iterator
 
 import numpy as np
 
 from .dtypes import floating, plain_array
-from .nodes import Node
-from .seals import Memory, owner
+from .seals import Memory
 from .switches import enable_grad, no_grad, switches
-
-PRIMITIVES: dict[str, Callable] = {}    # name -> operation, everything that @primitive has made
 
 
 def _data(value) -> np.ndarray:
@@ -138,7 +134,7 @@ class Tensor:
 
     def detach(self) -> "Tensor":
         """A Tensor of the same array that no tape knows: gradients stop here."""
-        return _engines(self.array, self.memory)
+        return engine_tensor(self.array, self.memory)
 
     def backward(self, gradient: Any = None, inputs: "Iterable[Tensor] | None" = None) -> None:
         """Add the gradient of this Tensor to `.grad` of every leaf that requires one, or only of
@@ -156,7 +152,7 @@ class Tensor:
             tensor.grad = np.array(g.array) if tensor.grad is None else np.asarray(tensor.grad + g.array)
 
 
-def _engines(array: np.ndarray, memory: "Memory | None" = None) -> Tensor:
+def engine_tensor(array: np.ndarray, memory: "Memory | None" = None) -> Tensor:
     """A Tensor of the engine's own array: new, or in memory that the engine knows."""
     tensor = Tensor.__new__(Tensor)             # what the engine made needs no checks
     tensor.array, tensor.memory = array, Memory(public=False) if memory is None else memory
@@ -198,64 +194,7 @@ def as_floating(value: Any, like: "Tensor | None" = None) -> Tensor:
     if like is not None and isinstance(value, int):
         value = float(value)
     tensor = as_tensor(value, like)
-    return tensor if tensor.dtype.kind == "f" else _engines(tensor.array.astype(floating(tensor.dtype)))
-
-
-def primitive(function: "Callable | None" = None, *, fractions: bool = False) -> Callable:
-    """Make an operation of a function (*inputs, **settings) -> (result array, one vjp per input).
-
-    Tensors are given by position, settings by name. Inputs arrive as Tensors (None stays None where
-    that is an input's default), to be read through `.array`; the result is a new array or a view of
-    an input's. A vjp takes the gradient of the result, a Tensor, and returns that of its input,
-    computed with operations on Tensors; it may use the inputs, never the result (that would be a
-    cycle). fractions: the operation needs them, so integers and booleans arrive as floating Tensors
-    (the dtype rule of dtypes.py).
-    """
-    if function is None:
-        return functools.partial(primitive, fractions=fractions)
-    name, parameters = function.__name__, inspect.signature(function).parameters.values()
-    optional = {place for place, p in enumerate(parameters) if p.default is None and p.kind != p.KEYWORD_ONLY}
-    most = sum(p.kind != p.KEYWORD_ONLY for p in parameters)
-    if any(p.kind == p.VAR_POSITIONAL for p in parameters):
-        most = np.inf
-
-    def as_inputs(values):
-        if len(values) > most:
-            raise TypeError(f"{name}{inspect.signature(function)} takes Tensors by position, {most} at most, and "
-                            f"settings by name; got {len(values)} by position")
-        like = next((i for i in values if isinstance(i, Tensor)), None)
-        convert = as_floating if fractions else as_tensor
-        inputs = [i if i is None and place in optional else convert(i, like) for place, i in enumerate(values)]
-        if len({i.array.dtype.kind == "f" for i in inputs if i is not None}) > 1:
-            inputs = [i if i is None else as_floating(i) for i in inputs]
-        return inputs
-
-    @functools.wraps(function)
-    def operation(*values, **settings) -> Tensor:
-        # The ordinary case is floating Tensors, to which nothing has to be done.
-        ready = all(i.array.dtype.kind == "f" if isinstance(i, Tensor) else i is None and place in optional
-                    for place, i in enumerate(values))
-        inputs = values if ready and len(values) <= most else as_inputs(values)
-        observer = switches.observer[-1]
-        if observer is None:
-            data, *vjps = function(*inputs, **settings)
-        else:
-            data, *vjps = observer(name, "forward", functools.partial(function, *inputs, **settings))
-        data = data if isinstance(data, np.ndarray) else np.asarray(data)
-        root = owner(data)
-        result = _engines(data, next((i.memory for i in inputs if i is not None and owner(i.array) is root), None))
-        # Whole numbers have no slope: a result of integers or booleans is never on the tape.
-        wanted = any(i is not None and i._requires_grad for i in inputs)
-        if wanted and switches.recording[-1] and data.dtype.kind == "f":
-            # An input that was left out at the end has a vjp all the same, which nobody will call.
-            pairs = zip(inputs, vjps, strict=False)
-            kept = [(i, vjp if i._requires_grad else None) for i, vjp in pairs if i is not None]
-            result._requires_grad = True
-            result.node = Node(name, tuple(i for i, _ in kept), tuple(vjp for _, vjp in kept), settings)
-        return result
-
-    PRIMITIVES[name] = operation
-    return operation
+    return tensor if tensor.dtype.kind == "f" else engine_tensor(tensor.array.astype(floating(tensor.dtype)))
 
 
 def _history(output, wanted):

@@ -13,7 +13,7 @@ import minideconv.functional as F
 from minideconv import ops
 from minideconv.draw import boxes, figure, layering, tape
 from minideconv.draw.figure import PALETTE
-from minideconv.tensor import PRIMITIVES
+from minideconv.primitives import PRIMITIVES
 
 
 def test_every_primitive_has_rules():

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from windows import integers, touches
 
 from minideconv.kernels.fast import columns, combinations, compiled, loops, products, tiles
 from minideconv.kernels.fast.combinations import Taps, Tiling
@@ -28,24 +29,11 @@ class Case(NamedTuple):
     exact: bool = True
 
 
-def integers(rng, dtype, *shape):
-    return rng.integers(-4, 5, shape).astype(dtype)
-
-
 def windows(draw):
     """Windows anywhere over an image, also beside it and with negative padding."""
     axes = [(draw(st.integers(1, 3)), draw(st.integers(1, 4)), draw(st.integers(-3, 4)), draw(st.integers(1, 3)),
              draw(st.integers(1, 6)), draw(st.integers(1, 4))) for _ in "hw"]
     return Window(*zip(*axes, strict=True))
-
-
-def touches(window):
-    """(window i, j; tap u, v; pixel h, w) wherever the tap lies on the image."""
-    for i, j, u, v in itertools.product(*map(range, window.features + window.kernel)):
-        h = i * window.stride[0] + u * window.dilation[0] - window.padding[0]
-        w = j * window.stride[1] + v * window.dilation[1] - window.padding[1]
-        if 0 <= h < window.image[0] and 0 <= w < window.image[1]:
-            yield i, j, u, v, h, w
 
 
 def im2col(draw, rng, dtype):

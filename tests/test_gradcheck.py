@@ -9,7 +9,7 @@ import pytest
 import minideconv as md
 import minideconv.functional as F
 from minideconv import GradcheckError, Tensor
-from minideconv import tensor as engine
+from minideconv import primitives as engine
 
 X = np.array([[0.5, -1.25, 2.0], [1.5, 0.75, -0.25]])
 FINDING = re.compile(r"input (\d+) at entry \(([\d, ]*)\) .*the tape says (\S+), central differences say (\S+) "

@@ -14,8 +14,8 @@ import minideconv as md
 import minideconv.functional as F
 from minideconv import Tensor, ops
 from minideconv.data.augment import shift
+from minideconv.primitives import PRIMITIVES
 from minideconv.switches import observe
-from minideconv.tensor import PRIMITIVES
 
 
 class Entry(NamedTuple):

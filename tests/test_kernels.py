@@ -12,16 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from windows import integers, touches
 
 import minideconv as md
 import minideconv.functional as F
 from minideconv.kernels import fast, reference
 from minideconv.kernels.reference import AdamStep, Affine
 from minideconv.shapes import Window
-
-
-def integers(rng, dtype, *shape):
-    return rng.integers(-4, 5, shape).astype(dtype)
 
 
 @st.composite
@@ -37,15 +34,6 @@ def windows(draw):
         image = max(1, reached - before - after + draw(st.integers(0, stride - 1)))
         axes.append((kernel, stride, before, dilation, image, features))
     return Window(*zip(*axes, strict=True))
-
-
-def touches(window):
-    """(window i, j; tap u, v; pixel h, w) wherever the tap lies on the image."""
-    for i, j, u, v in itertools.product(*map(range, window.features + window.kernel)):
-        h = i * window.stride[0] + u * window.dilation[0] - window.padding[0]
-        w = j * window.stride[1] + v * window.dilation[1] - window.padding[1]
-        if 0 <= h < window.image[0] and 0 <= w < window.image[1]:
-            yield i, j, u, v, h, w
 
 
 def both(name, *arguments):

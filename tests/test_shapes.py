@@ -18,7 +18,6 @@ from minideconv.shapes import (
     touching_range,
     transposed_size,
     transposed_window,
-    valid_range,
 )
 
 size = st.integers(1, 20)
@@ -88,13 +87,6 @@ def test_same_padding_of_a_4x4_layer_is_asymmetric_at_stride_1():
 
 
 # ---- ranges
-
-@given(st.integers(-15, 15), stride, size, windows)
-def test_valid_range_is_what_a_loop_finds(offset, s, i, count):
-    low, high = valid_range(offset, s, i, count)
-    assert list(range(low, high)) == [o for o in range(count) if 0 <= o * s + offset < i]
-    assert 0 <= low <= high
-
 
 @given(st.integers(0, 15), st.integers(1, 8), kernel, stride, pad, dilation, windows)
 def test_touching_range_is_what_a_loop_finds(start, length, k, s, before, d, count):

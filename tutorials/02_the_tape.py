@@ -18,7 +18,7 @@ import minideconv as md
 import minideconv.functional as F
 from minideconv.draw.figure import PALETTE, keep, new_figure, style
 from minideconv.draw.tape import draw_tape
-from minideconv.tensor import PRIMITIVES, primitive
+from minideconv.primitives import PRIMITIVES, primitive
 
 # %% [markdown]
 # ## Remember how you were made

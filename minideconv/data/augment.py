@@ -6,7 +6,8 @@ gradient has to come back through the move. Shifting is linear, and its transpos
 
 import numpy as np
 
-from ..tensor import Tensor, primitive
+from ..primitives import primitive
+from ..tensor import Tensor
 
 
 @primitive

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import nn
-from ..tensor import PRIMITIVES, Tensor
+from ..primitives import PRIMITIVES
+from ..tensor import Tensor
 
 WRITTEN_OUT = {             # rules that say little in the source's words
     "batch_norm_training": ("scale * (g' - mean(g') - xhat * mean(g' * xhat))", "sum(g' * xhat)", "sum(g')"),

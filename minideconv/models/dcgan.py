@@ -90,9 +90,6 @@ class Generator(nn.Module):
             z = concatenate([as_tensor(z), one_hot(labels, self.classes)], axis=1)
         return self.layers(z)
 
-    def __call__(self, z, labels=None):
-        return self.forward(z, labels)
-
 
 class Discriminator(nn.Module):
     """Images (N, H, W, C) in [0, 1] -> logits (N, 1), positive for "real". With classes > 0 labels
@@ -119,6 +116,3 @@ class Discriminator(nn.Module):
             images = as_tensor(images)
             images = concatenate([images, broadcast_to(planes, images.shape[:3] + planes.shape[3:])], axis=3)
         return self.layers(images)
-
-    def __call__(self, images, labels=None):
-        return self.forward(images, labels)

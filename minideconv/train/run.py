@@ -212,8 +212,7 @@ class Run:
         """checkpoint.npz, and what the trainer saves besides."""
         path = self.folder / "checkpoint.npz"
         state = {**self.trainer.state_dict(), "run/steps_done": self.steps_done, "run/config": self.config.to_json()}
-        with named(path):
-            storage.save_arrays(path, state)
+        storage.save_arrays(path, state)
         self.saved_step = self.steps_done
         if hasattr(self.trainer, "save_networks"):
             with named(self.folder):

@@ -96,5 +96,4 @@ def named(path):
 
 def write_text(path, text: str) -> None:
     """A text file that appears whole or not at all."""
-    with named(path):
-        storage.replace(path, lambda file: file.write(text.encode()))
+    storage.replace(path, lambda file: file.write(text.encode()))
