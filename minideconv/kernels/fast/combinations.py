@@ -1,34 +1,55 @@
 """The transforms of tiles.py: combinations of the entries of tiles, their products, and the way
 back.
 
-A tile's combination is a sum of up to four runs of numbers with signs. Those of one block at a time
-are written side by side, multiplied while they are still in a cache, and overwritten by those of
-the next block.
+The two axes are transformed one after the other: down the image, whole rows of numbers are combined
+with those below them; across, the entries of every combined row, all tiles of it in one go. A row
+stays in the first cache from one step to the next, and each step reads every number once
+(registers.py).
 
-Notation: an axis of n outputs is cut into ceil(n / 2) tiles of two, each computed from
-len(matrix[0]) entries; row k of a matrix says how combination k adds them up. The last combination
-serves a tile's second output only, so an odd last tile has none: it has floor(n / 2). `parts` is
-one flat buffer of blocks (N, tiles, tiles, length), block (k, l) for combination k of rows and l of
-columns.
+Notation: an axis of n outputs is cut into ceil(n / 2) tiles of two, each computed from a few
+entries, and has taps + 1 combinations of them. The last combination serves a tile's second output
+only, so an odd last tile has none: it has floor(n / 2) tiles. `parts` is one flat buffer of blocks
+of `most` rows; block (k, l), for combination k of rows and l of columns, begins with a row for each
+of its tiles (N, tiles, tiles).
 """
 from typing import NamedTuple
 
 import numpy as np
 
 from .compiled import jit, jit_inside
+from .filterings import FILTERINGS
 from .products import DEPTH, PANEL_BYTES, ROWS, Left, Out, Right, multiply
-from .runs import add_run, copy_run, sum_runs, zero_run
+from .registers import combination
+from .runs import add_run, copy_run, zero_run
+
+
+def _back(matrix):
+    """The transpose of a matrix of combinations, for two entries at a time: what they get from their own tile, and
+    from the tile before, whose last entries (if it has more than two) they are too.
+    """
+    own, before = matrix[:, :2].T, matrix[:, 2:].T
+    return np.concatenate([own, np.pad(before, ((0, 2 - len(before)), (0, 0)))], axis=1)
+
+
+_image2, _image3 = (combination(f"image{m}", FILTERINGS[m].data) for m in (2, 3))
+_features2, _features3 = (combination(f"features{m}", FILTERINGS[m].outputs) for m in (2, 3))
+_image2_back, _image3_back = (combination(f"image{m}_back", _back(FILTERINGS[m].data)) for m in (2, 3))
+_features2_back, _features3_back = (combination(f"features{m}_back", _back(FILTERINGS[m].outputs)) for m in (2, 3))
 
 
 class Tiling(NamedTuple):
     """How the tiles of an image are made. Entry (r, q) is the side x side pixels from (step*r -
     top, step*q - left) on.
 
-    An entry has length side^2 * C, ordered (e, f, c); pixels outside the image are zeros.
+    An entry has length side^2 * C, ordered (e, f, c); pixels outside the image are zeros. A tile
+    begins at every second entry of an axis. Of the images of a convolution it has taps + 1 entries
+    (combined as in Filtering.data), of its features two (Filtering.outputs); the axes may differ in
+    taps, 2 or 3.
     """
-    vertical: np.ndarray        # (combinations, entries of a tile), float64
-    horizontal: np.ndarray
-    side: int
+    image: bool
+    vertical: int               # taps
+    horizontal: int
+    side: int                   # 1, or the step
     step: int
     top: int
     left: int
@@ -37,244 +58,236 @@ class Tiling(NamedTuple):
 
 
 @jit_inside
-def _count(k, matrix, outputs):
+def _count(k, taps, outputs):
     """How many tiles an axis of `outputs` has in combination k."""
-    return (outputs + 1) // 2 if k < len(matrix) - 1 else outputs // 2
+    return (outputs + 1) // 2 if k < taps else outputs // 2
 
 
 @jit_inside
-def _extent(matrix, outputs):
-    """How many entries the tiles of an axis take together: they overlap, one begins every two."""
-    return 2 * ((outputs + 1) // 2 - 1) + matrix.shape[1]
+def _entries(tiling, taps):
+    """How many entries a tile has along an axis."""
+    return taps + 1 if tiling.image else 2
 
 
 @jit_inside
-def _read_row(x, n, row, tiling, line, o):
-    """Row `row` of the entries of image n, one entry after the other, from line[o] on."""
-    height, width, channels = x.shape[1:]
-    source, run = x.reshape(-1), tiling.side * channels
-    for e in range(tiling.side):
-        h = tiling.step * row + e - tiling.top
-        for j in range(_extent(tiling.horizontal, tiling.columns)):
-            at, left = o + (j * tiling.side + e) * run, tiling.step * j - tiling.left
-            start = ((n * height + h) * width + left) * channels
-            if 0 <= h < height and 0 <= left and left + tiling.side <= width:
-                copy_run(line, at, source, start, run)
-            else:
-                zero_run(line, at, run)
-                for f in range(tiling.side):
-                    if 0 <= h < height and 0 <= left + f < width:
-                        copy_run(line, at + f * channels, source, start + f * channels, channels)
+def _most(tiling, images):
+    return images * ((tiling.rows + 1) // 2) * ((tiling.columns + 1) // 2)
 
 
 @jit_inside
-def _entries(x, tiling):
-    """The entries of all tiles, flat: (N, entries down, entries across, side^2 * C)."""
-    tall, wide = _extent(tiling.vertical, tiling.rows), _extent(tiling.horizontal, tiling.columns)
-    line = wide * tiling.side * tiling.side * x.shape[3]
-    entries = np.empty(len(x) * tall * line, x.dtype)
-    for n in range(len(x)):
-        for row in range(tall):
-            _read_row(x, n, row, tiling, entries, (n * tall + row) * line)
-    return entries
+def _combine(image, taps, out, targets, out_apart, a, starts, apart, length, count):
+    """The combinations of a tile's entries along an axis, see registers.py."""
+    if image and taps == 2:
+        _image2(out, targets, out_apart, a, starts, apart, length, count)
+    elif image:
+        _image3(out, targets, out_apart, a, starts, apart, length, count)
+    elif taps == 2:
+        _features2(out, targets, out_apart, a, starts, apart, length, count)
+    else:
+        _features3(out, targets, out_apart, a, starts, apart, length, count)
 
 
 @jit_inside
-def _combine(entries, tiling, block, length, part, apart):
-    """Combinations block = (k, l) of the entries (of `length`) of each tile, as rows of `part`,
-    `apart` from each other; how many.
+def _combine_back(image, taps, out, targets, out_apart, a, starts, apart, length, count):
+    """The transpose: two entries of the combinations of their tile, and of the tile before."""
+    if image and taps == 2:
+        _image2_back(out, targets, out_apart, a, starts, apart, length, count)
+    elif image:
+        _image3_back(out, targets, out_apart, a, starts, apart, length, count)
+    elif taps == 2:
+        _features2_back(out, targets, out_apart, a, starts, apart, length, count)
+    else:
+        _features3_back(out, targets, out_apart, a, starts, apart, length, count)
+
+
+class Across(NamedTuple):
+    """Where a row of the image lies in a row of entries: `count` runs of `length` numbers from
+    entries[inside] on, side by side; from pixels[outside] on they are `apart` from each other.
     """
-    (k, l), vertical, horizontal = block, tiling.vertical, tiling.horizontal
-    tall, wide = _extent(vertical, tiling.rows), _extent(horizontal, tiling.columns)
-    starts, signs = np.empty(4, np.intp), np.empty(4, entries.dtype)
-    terms, o = 0, 0
-    for a in range(vertical.shape[1]):
-        for b in range(horizontal.shape[1]):
-            if vertical[k, a] * horizontal[l, b] != 0:
-                starts[terms], signs[terms] = (a * wide + b) * length, vertical[k, a] * horizontal[l, b]
-                terms += 1
-    # Not through _sum: handing it these arrays for every tile would take as long as the sums
-    # themselves.
-    i0, i1, i2, i3 = starts[0], starts[1], starts[2], starts[3]
-    s0, s1, s2, s3 = signs[0], signs[1], signs[2], signs[3]
-    for n in range(len(entries) // (tall * wide * length)):
-        for t in range(_count(k, vertical, tiling.rows)):
-            for s in range(_count(l, horizontal, tiling.columns)):
-                i = ((n * tall + 2 * t) * wide + 2 * s) * length
-                if terms == 1:
-                    sum_runs(part, o, entries, (i + i0,), (s0,), length)
-                elif terms == 2:
-                    sum_runs(part, o, entries, (i + i0, i + i1), (s0, s1), length)
-                else:
-                    sum_runs(part, o, entries, (i + i0, i + i1, i + i2, i + i3), (s0, s1, s2, s3), length)
-                o += apart
-    return o // apart
+    inside: int
+    outside: int
+    length: int
+    apart: int
+    count: int
+
+
+@jit_inside
+def _across(tiling, width, channels):
+    """Pixels beside each other that are entries beside each other make one long run."""
+    wide = tiling.side * (2 * ((tiling.columns + 1) // 2 - 1) + _entries(tiling, tiling.horizontal))
+    step = 1 if tiling.side == tiling.step else tiling.step
+    first = max(0, -(-tiling.left // step))
+    many = max(0, min(wide, (width - 1 + tiling.left) // step + 1) - first)
+    inside, outside = first * channels, (first * step - tiling.left) * channels
+    if step == 1:
+        return Across(inside, outside, many * channels, np.intp(0), min(many, 1))
+    return Across(inside, outside, channels, step * channels, many)
+
+
+@jit_inside
+def _row(tiling, images, k, l, n, t):
+    """Where row t of the tiles of image n begins in block (k, l), counted in rows of `parts`."""
+    tall, wide = _count(k, tiling.vertical, tiling.rows), _count(l, tiling.horizontal, tiling.columns)
+    return (k * (tiling.horizontal + 1) + l) * _most(tiling, images) + (n * tall + t) * wide
+
+
+@jit_inside
+def _tile(x, tiling, parts, apart):
+    """Every combination of the tiles of x as rows of `parts`, `apart` from each other."""
+    images, height, width, channels = x.shape
+    tall, wide = _entries(tiling, tiling.vertical), (tiling.columns + 1) // 2
+    row, piece, across = width * channels, tiling.side * channels, _across(tiling, width, channels)
+    line, source = (2 * wide + tiling.horizontal) * piece, x.reshape(-1)
+    combined, border = np.zeros((tiling.vertical + 1) * line, x.dtype), np.zeros(tall * row, x.dtype)
+    lines, pixels = across.inside + line * np.arange(tiling.vertical + 1), np.empty(tall, np.intp)
+    blocks, entries = np.empty(tiling.horizontal + 1, np.intp), np.empty(tiling.horizontal + 1, np.intp)
+    for n in range(images):
+        for i in range((tiling.rows + 1) // 2 * tiling.side):
+            t, e = i // tiling.side, i % tiling.side
+            top = 2 * tiling.step * t + e - tiling.top
+            inside = top >= 0 and top + (tall - 1) * tiling.step < height
+            for a in range(tall):
+                h = top + a * tiling.step
+                pixels[a] = (n * height + h if inside else a) * row + across.outside
+                if not inside and 0 <= h < height:
+                    copy_run(border, a * row, source, (n * height + h) * row, row)
+                elif not inside:
+                    zero_run(border, a * row, row)
+            _combine(tiling.image, tiling.vertical, combined, lines, channels, source if inside else border, pixels,
+                     across.apart, across.length, across.count)
+            for k in range(len(lines)):
+                if t < _count(k, tiling.vertical, tiling.rows):
+                    for l in range(len(blocks)):
+                        blocks[l] = _row(tiling, images, k, l, n, t) * apart + e * piece
+                        entries[l] = k * line + l * piece
+                    # An odd last tile's last combination, which nobody asks for, is written over by the next row.
+                    _combine(tiling.image, tiling.horizontal, parts, blocks, apart, combined, entries, 2 * piece,
+                             piece, wide)
 
 
 @jit
-def tile_products(x, tiling, panels, out):
-    """Every block of tiles of x times its own right factor, one below the other: panels (blocks,
-    panels, K, lanes), out (tiles of all blocks, L).
+def tile_products(x, tiling, panels, parts, out):
+    """Every block of tiles of x times its own right factor: panels (blocks, panels, K, lanes), out
+    (at least blocks * most, L). parts: room for blocks * most + ROWS rows of K + 16 numbers.
     """
     many, inner, lanes = panels.shape[1:]
-    entries = _entries(x, tiling)
-    apart, width = inner + 16, out.shape[1]
-    part = np.zeros((len(x) * ((tiling.rows + 1) // 2) * ((tiling.columns + 1) // 2) + ROWS) * apart, x.dtype)
-    edge = np.zeros(ROWS * lanes, x.dtype)
-    flat_b, flat, o = panels.reshape(-1), out.reshape(-1), 0
-    for k in range(len(tiling.vertical)):
-        for l in range(len(tiling.horizontal)):
-            high = _combine(entries, tiling, (k, l), inner, part, apart)
-            first = (k * len(tiling.horizontal) + l) * many * inner
-            for depth in range(0, inner, DEPTH):
-                right = Right(flat_b, (first + depth) * lanes, lanes, inner * lanes)
-                multiply(Left(part, depth, apart, np.intp(1)), high, right, Out(flat, o, width, width),
-                         min(DEPTH, inner - depth), depth, edge)
-            o += high * width
+    apart, width, most = inner + 16, out.shape[1], _most(tiling, len(x))
+    _tile(x, tiling, parts, apart)
+    edge, right, flat = np.zeros(ROWS * lanes, x.dtype), panels.reshape(-1), out.reshape(-1)
+    for block in range(len(panels)):
+        k, l = block // (tiling.horizontal + 1), block % (tiling.horizontal + 1)
+        high = len(x) * _count(k, tiling.vertical, tiling.rows) * _count(l, tiling.horizontal, tiling.columns)
+        for depth in range(0, inner, DEPTH):
+            multiply(Left(parts, block * most * apart + depth, apart, np.intp(1)), high,
+                     Right(right, (block * many * inner + depth) * lanes, lanes, inner * lanes),
+                     Out(flat, block * most * width, width, width), min(DEPTH, inner - depth), depth, edge)
 
 
 @jit
-def tile_transposed_products(x, tiling, y, y_tiling, add, out):
+def tile_transposed_products(x, tiling, y, y_tiling, add, parts, y_parts, out):
     """out[n] = (or += where add is not 0) tiles.T @ tiles, those of x and those of the features y.
-    out is (blocks, K, O).
+
+    out is (blocks, K, O). parts and y_parts: room for blocks * most rows of K and O numbers, rounded
+    up to ROWS and to a panel's lanes, and 16 more in each.
     """
-    width = y.shape[3]
-    inner, lanes = out.shape[1], PANEL_BYTES // out.itemsize
-    entries, outputs = _entries(x, tiling), _entries(y, y_tiling)
+    (blocks, inner, width), most = out.shape, _most(tiling, len(x))
+    lanes = PANEL_BYTES // out.itemsize
     apart, aside = -(-inner // ROWS) * ROWS + 16, -(-width // lanes) * lanes + 16
-    most = len(x) * ((tiling.rows + 1) // 2) * ((tiling.columns + 1) // 2)
-    left, right = np.zeros(most * apart, x.dtype), np.zeros(most * aside, x.dtype)
-    edge = np.zeros(ROWS * lanes, x.dtype)
-    flat = out.reshape(-1)
-    for k in range(len(tiling.vertical)):
-        for l in range(len(tiling.horizontal)):
-            high = _combine(entries, tiling, (k, l), inner, left, apart)
-            _combine(outputs, y_tiling, (k, l), width, right, aside)
-            start = (k * len(tiling.horizontal) + l) * inner * width
-            if high == 0 and not add:
-                zero_run(flat, start, inner * width)
-            for t in range(0, high, DEPTH):
-                multiply(Left(left, t * apart, np.intp(1), apart), inner, Right(right, t * aside, aside, lanes),
-                         Out(flat, start, width, width), min(DEPTH, high - t), add + t, edge)
+    _tile(x, tiling, parts, apart)
+    _tile(y, y_tiling, y_parts, aside)
+    edge, flat = np.zeros(ROWS * lanes, x.dtype), out.reshape(-1)
+    for block in range(blocks):
+        k, l = block // (tiling.horizontal + 1), block % (tiling.horizontal + 1)
+        high = len(x) * _count(k, tiling.vertical, tiling.rows) * _count(l, tiling.horizontal, tiling.columns)
+        if high == 0 and not add:
+            zero_run(flat, block * inner * width, inner * width)
+        for r in range(0, high, DEPTH):
+            multiply(Left(parts, (block * most + r) * apart, np.intp(1), apart), inner,
+                     Right(y_parts, (block * most + r) * aside, aside, lanes),
+                     Out(flat, block * inner * width, width, width), min(DEPTH, high - r), add + r, edge)
 
 
-# The way back: every part is added to the pixels that it was made of.
-
-@jit_inside
-def _sum(out, o, a, starts, signs, count, length):
-    """out[o:][:length] = the sum of signs[r] * a[starts[r]:][:length] over r < count <= 4."""
-    if count == 0:
-        zero_run(out, o, length)
-    elif count == 1:
-        sum_runs(out, o, a, (starts[0],), (signs[0],), length)
-    elif count == 2:
-        sum_runs(out, o, a, (starts[0], starts[1]), (signs[0], signs[1]), length)
-    elif count == 3:
-        sum_runs(out, o, a, (starts[0], starts[1], starts[2]), (signs[0], signs[1], signs[2]), length)
-    else:
-        sum_runs(out, o, a, (starts[0], starts[1], starts[2], starts[3]),
-                 (signs[0], signs[1], signs[2], signs[3]), length)
-
+# The way back: every part is added to the pixels that it was made of. Two entries at a time get what
+# their own tile gives them and what the tile before does; where there is none, zeros.
 
 @jit_inside
-def _add(out, o, a, starts, signs, count, length):
-    """The same, added to what is there."""
-    for r in range(count):
-        add_run(out, o, a, starts[r], signs[r], length)
+def _back_across(parts, tiling, begins, run, e, combined, line):
+    """Pixels e of a row of entries, from one combination of rows: written to combined[line:].
 
-
-@jit_inside
-def _starts(tiling, count, length):
-    """Where each block (k, l) of `parts` begins."""
-    starts, start = np.empty((len(tiling.vertical), len(tiling.horizontal)), np.intp), 0
-    for k in range(len(tiling.vertical)):
-        for l in range(len(tiling.horizontal)):
-            starts[k, l] = start
-            tiles = _count(k, tiling.vertical, tiling.rows) * _count(l, tiling.horizontal, tiling.columns)
-            start += count * tiles * length
-    return starts
-
-
-@jit_inside
-def _sum_rows(parts, tiling, begins, place, run, combined, starts, signs):
-    """Row place = (n, row) of entries: for each combination of columns, those of rows are added up
-    to `combined`.
+    begins[l]: where in parts the tiles of that row begin in combination l of columns; rows of parts
+    have `run` numbers, the last one zeros.
     """
-    n, row = place
-    matrix = tiling.vertical
-    for l in range(len(tiling.horizontal)):
-        terms, many = 0, _count(l, tiling.horizontal, tiling.columns)
-        for a in range(row % 2, min(matrix.shape[1], row + 1), 2):
-            t = (row - a) // 2
-            for k in range(len(matrix)):
-                tall = _count(k, matrix, tiling.rows)
-                if matrix[k, a] != 0 and t < tall:
-                    starts[terms], signs[terms] = begins[k, l] + (n * tall + t) * many * run, matrix[k, a]
-                    terms += 1
-        _sum(combined, l * ((tiling.columns + 1) // 2) * run, parts, starts, signs, terms, many * run)
+    taps, wide, piece = tiling.horizontal, (tiling.columns + 1) // 2, run // tiling.side
+    starts, targets = np.empty(2 * taps + 2, np.intp), np.empty(2, np.intp)
+    # The first tile has none before it, the last may lack a combination, and behind it lie its last entries.
+    ends = (0, 1, max(1, wide - 1), wide, wide + tiling.image)
+    for segment in range(4):
+        first, last = ends[segment], ends[segment + 1]
+        if first < last:
+            for l in range(taps + 1):
+                for before in range(2):
+                    there = 0 <= first - before < _count(l, taps, tiling.columns)
+                    start = begins[l] + (first - before) * run if there else len(parts) - run
+                    starts[before * (taps + 1) + l] = start + e * piece
+            targets[0] = line + 2 * first * piece
+            targets[1] = targets[0] + piece
+            _combine_back(tiling.image, taps, combined, targets, 2 * piece, parts, starts, run, piece, last - first)
 
 
 @jit_inside
-def _terms_of_entry(tiling, j, run, offset, starts, signs):
-    """Which runs of `combined` entry j of a row is the sum of; how many."""
-    terms, matrix = 0, tiling.horizontal
-    for b in range(j % 2, min(matrix.shape[1], j + 1), 2):
-        s = (j - b) // 2
-        for l in range(len(matrix)):
-            if matrix[l, b] != 0 and s < _count(l, matrix, tiling.columns):
-                starts[terms], signs[terms] = (l * ((tiling.columns + 1) // 2) + s) * run + offset, matrix[l, b]
-                terms += 1
-    return terms
-
-
-@jit_inside
-def _write_row(combined, tiling, e, target, start, shape, starts, signs, add):
-    """Pixels e of a row of entries: their sums go to the row of pixels that begins at
-    target[start]; shape is the image's.
-
-    add: to what is there; then entries must lie inside the image, as those of features do.
+def _back_down(combined, lines, tiling, across, add, place, x, spare):
+    """Two rows of entries from the combined rows that begin at `lines`: pixels of the rows h and
+    h + step, place = (n, h), of x, if they are there.
     """
-    width, channels = shape[2:]
-    side, step = tiling.side, tiling.step
-    run, piece = side * side * channels, side * channels
-    wide = _extent(tiling.horizontal, tiling.columns)
-    for j in range(max(0, -((side - 1 - tiling.left) // step)), min(wide, -(-(tiling.left + width) // step))):
-        terms = _terms_of_entry(tiling, j, run, e * piece, starts, signs)
-        left = step * j - tiling.left
-        if add:
-            _add(target, start + left * channels, combined, starts, signs, terms, piece)
-        elif 0 <= left and left + side <= width:
-            _sum(target, start + left * channels, combined, starts, signs, terms, piece)
-        else:
-            for f in range(side):
-                if 0 <= left + f < width:
-                    _sum(target, start + (left + f) * channels, combined, starts, signs, terms, channels)
-                for r in range(terms):
-                    starts[r] += channels
+    (n, h), (height, width, channels), target = place, x.shape[1:], x.reshape(-1)
+    last = tiling.step * (2 * ((tiling.rows + 1) // 2 - 1) + _entries(tiling, tiling.vertical)) - tiling.top
+    below = min(height, last)                       # rows from here on lie in no tile
+    direct, row = h >= 0 and h + tiling.step < below and not add, width * channels
+    starts = np.empty(2, np.intp)
+    for a in range(2):
+        starts[a] = (n * height + h + a * tiling.step) * row + across.outside if direct else a * row
+    _combine_back(tiling.image, tiling.vertical, target if direct else spare, starts,
+                  across.apart if direct else across.length, combined, lines, channels, across.length, across.count)
+    for a in range(2):
+        if not direct and 0 <= h + a * tiling.step < below:
+            start = (n * height + h + a * tiling.step) * row + across.outside
+            for c in range(across.count):
+                if add:
+                    add_run(target, start + c * across.apart, spare, a * row + c * across.length, 1, across.length)
+                else:
+                    copy_run(target, start + c * across.apart, spare, a * row + c * across.length, across.length)
 
 
 @jit
 def untile(parts, tiling, add, x):
-    """The transpose of making tiles: every part goes back to the pixels of x (N, H, W, C) that it
-    was made of; sums there.
+    """The transpose of making tiles: every row of parts goes back to the pixels of x (N, H, W, C)
+    that it was made of; sums there.
 
-    add: whether to add to what is there (features only). Pixels that lie in no tile are left as
-    they are.
+    parts: (blocks * most + 1, length), flat; the last row is made zeros. add: whether to add to what
+    is there. Pixels that lie in no tile are left as they are.
     """
-    count, height, width, channels = x.shape
-    side, step = tiling.side, tiling.step
-    run, target = side * side * channels, x.reshape(-1)
-    tall, begins = _extent(tiling.vertical, tiling.rows), _starts(tiling, count, run)
-    combined = np.empty(len(tiling.horizontal) * ((tiling.columns + 1) // 2) * run, x.dtype)
-    starts, signs = np.empty(4, np.intp), np.empty(4, x.dtype)
-    for n in range(count):
-        for row in range(max(0, -((side - 1 - tiling.top) // step)), min(tall, -(-(tiling.top + height) // step))):
-            _sum_rows(parts, tiling, begins, (n, row), run, combined, starts, signs)
-            for e in range(side):
-                h = step * row + e - tiling.top
-                if 0 <= h < height:
-                    start = (n * height + h) * width * channels
-                    _write_row(combined, tiling, e, target, start, x.shape, starts, signs, add)
+    images, width, channels, taps = len(x), x.shape[2], x.shape[3], tiling.vertical
+    wide, across, run = (tiling.columns + 1) // 2, _across(tiling, width, channels), tiling.side ** 2 * channels
+    line = (2 * wide + 2) * tiling.side * channels
+    # Combined rows of a row of tiles and of the one before, for each row of pixels, and a line of zeros.
+    combined = np.zeros((2 * tiling.side * (taps + 1) + 1) * line, x.dtype)
+    spare, lines = np.empty(2 * width * channels, x.dtype), np.empty(2 * taps + 2, np.intp)
+    begins = np.empty(tiling.horizontal + 1, np.intp)
+    zero_run(parts, len(parts) - run, run)
+    for n in range(images):
+        for i in range(((tiling.rows + 1) // 2 + tiling.image) * tiling.side):
+            t, e = i // tiling.side, i % tiling.side
+            for k in range(taps + 1):
+                for before in range(2):
+                    there = 0 <= t - before < _count(k, taps, tiling.rows)
+                    place = (((t - before) % 2 * tiling.side + e) * (taps + 1) + k) * line
+                    lines[before * (taps + 1) + k] = across.inside + (place if there else len(combined) - line)
+                if t < _count(k, taps, tiling.rows):
+                    for l in range(len(begins)):
+                        begins[l] = _row(tiling, images, k, l, n, t) * run
+                    _back_across(parts, tiling, begins, run, e, combined, lines[k] - across.inside)
+            h = 2 * tiling.step * t + e - tiling.top
+            _back_down(combined, lines, tiling, across, add, (n, h), x, spare)
 
 
 # The same for kernels.
@@ -292,7 +305,7 @@ class Taps(NamedTuple):
 
 
 @jit
-def tile_kernel(w, taps, n, block):
+def tile_weights(w, taps, n, block):
     """Combination n of the taps of w (KH, KW, C, O): block (side^2 * C, O)."""
     width, size = w.shape[1], w.shape[2] * w.shape[3]
     source, target = w.reshape(-1), block.reshape(-1)
@@ -309,8 +322,8 @@ def tile_kernel(w, taps, n, block):
 
 
 @jit
-def untile_kernel(shares, taps, a, w):
-    """Taps a (of each phase) of w (KH, KW, C, O): the transpose of tile_kernel, of the sum of all
+def untile_weights(shares, taps, a, w):
+    """Taps a (of each phase) of w (KH, KW, C, O): the transpose of tile_weights, of the sum of all
     shares (shares, blocks, K, O).
     """
     size = w.shape[2] * w.shape[3]

@@ -1,24 +1,16 @@
-"""Fewer products than the textbook's: two outputs of an m-tap filter from m + 1 products instead of
-2 m.
+"""Fewer products than the textbook's, by minimal filterings (filterings.py) on rows and columns.
 
-A filter g of two taps gives two neighbouring outputs with three products instead of four
-(Winograd's minimal filtering F(2, 2)):
+On images a 2x2 tile of outputs takes 3 * 3 = 9 products instead of 16 for a filter of 2x2 taps, or
+16 instead of 36 for one of 3x3; with matrices in the place of numbers (channels) the additions are
+cheap beside the products. A layer of stride 2 is the sum of four layers of stride 1 on the phases
+of its image (pixels of even and odd rows and columns). The 4x4 stride-2 layers that GANs are made
+of have two taps on each phase, and the phases are summed by the products themselves; of a 5x5 layer
+the phases have three taps or two, so each has tiles of its own: 16 + 12 + 12 + 9 = 49 products
+instead of 100.
 
-    y0 = d0 g0 + d1 g1 = (d0 - d1) g0 + d1 (g0 + g1)
-    y1 = d1 g0 + d2 g1 =                d1 (g0 + g1) - (d1 - d2) g1
-
-and one of three taps with four instead of six (F(2, 3); Lavin and Gray 2016 brought these to
-convolutions). On images a 2x2 tile of outputs then takes 3 * 3 = 9 products instead of 16, or 16
-instead of 36; with matrices in the place of numbers (channels) the additions are cheap beside the
-products. A layer of stride 2 is the sum of four layers of stride 1 on the phases of its image
-(pixels of even and odd rows and columns). The 4x4 stride-2 layers that GANs are made of have two
-taps on each phase, and the phases are summed by the products themselves; of a 5x5 layer the phases
-have three taps or two, so each has tiles of its own: 16 + 12 + 12 + 9 = 49 products instead of 100.
-
-As linear maps, y = untile(tile(x) @ tile_kernel(w)) with the matrices below; so the other two
-operations of the trio are the transposes, product by product. The numbers in the matrices are -1,
-0, 1 and 1/2: small integers stay exact. An odd last output needs no last combination: 7 outputs of
-two taps take 11 products along an axis, not 12 (and not 14).
+As linear maps, y = untile(tile(x) @ tile_weights(w)); so the other two operations of the trio are
+the transposes, product by product. An odd last output needs no last combination: 7 outputs of two
+taps take 11 products along an axis, not 12 (and not 14).
 
 An output is made of entries in its own window alone, so what no window holds never reaches it.
 (Larger tiles, and filters whose last tap is zero, make outputs of entries that cancel only up to
@@ -34,26 +26,12 @@ import numpy as np
 
 from ... import parallel
 from ...shapes import Window, touching_range
-from .combinations import Taps, Tiling, tile_kernel, tile_products, tile_transposed_products, untile, untile_kernel
+from .combinations import Taps, Tiling, tile_products, tile_transposed_products, tile_weights, untile, untile_weights
 from .compiled import plain
-from .products import pack, panels
+from .filterings import FILTERINGS
+from .products import PANEL_BYTES, ROWS, pack, panels
 
 PART_BYTES = 1 << 21        # what the parts of a chunk may take
-
-
-class Filtering(NamedTuple):
-    """y = outputs.T @ ((kernel @ g) * (data @ d)): m + 1 entries d, m taps g, two outputs y."""
-    data: np.ndarray        # (m+1, m+1)
-    kernel: np.ndarray      # (m+1, m)
-    outputs: np.ndarray     # (m+1, 2): transposed, a row for each combination
-
-
-FILTERINGS = {
-    2: Filtering(np.array([[1., -1, 0], [0, 1, 0], [0, 1, -1]]), np.array([[1., 0], [1, 1], [0, 1]]),
-                 np.array([[1., 0], [1, 1], [0, -1]])),
-    3: Filtering(np.array([[1., 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]),
-                 np.array([[2., 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]]) / 2,
-                 np.array([[1., 0], [1, 1], [1, -1], [0, -1]]))}
 
 # (kernel, stride) of both axes -> how many channels it takes for the products saved to outweigh the
 # additions (measured).
@@ -68,8 +46,8 @@ class Group(NamedTuple):
     row: int
     column: int
     side: int
-    vertical: Filtering
-    horizontal: Filtering
+    vertical: int           # taps
+    horizontal: int
 
 
 def groups(kernel: int, stride: int) -> list[Group]:
@@ -77,10 +55,9 @@ def groups(kernel: int, stride: int) -> list[Group]:
     own.
     """
     if kernel % stride == 0:
-        filtering = FILTERINGS[kernel // stride]
-        return [Group(0, 0, stride, filtering, filtering)]
-    filterings = [FILTERINGS[-(-(kernel - e) // stride)] for e in range(stride)]        # taps e, e + stride, ...
-    return [Group(e, f, 1, filterings[e], filterings[f]) for e in range(stride) for f in range(stride)]
+        return [Group(0, 0, stride, kernel // stride, kernel // stride)]
+    taps = [-(-(kernel - e) // stride) for e in range(stride)]                          # e, e + stride, ...
+    return [Group(e, f, 1, taps[e], taps[f]) for e in range(stride) for f in range(stride)]
 
 
 def suits(window: Window, channels: int, outputs: int, count: int) -> bool:
@@ -105,7 +82,7 @@ class _Layer:
 
     @staticmethod
     def blocks(group) -> int:
-        return len(group.vertical.data) * len(group.horizontal.data)
+        return (group.vertical + 1) * (group.horizontal + 1)
 
     def entry(self, group) -> int:
         """K, the length of an entry."""
@@ -116,15 +93,16 @@ class _Layer:
         image that begins there.
         """
         top, left = self.window.padding
-        return Tiling(group.vertical.data, group.horizontal.data, group.side, self.stride, top - first_row - group.row,
+        return Tiling(True, group.vertical, group.horizontal, group.side, self.stride, top - first_row - group.row,
                       left - group.column, rows, self.window.features[1])
 
     def features(self, group, rows) -> Tiling:
         """The tiles of `rows` rows of features."""
-        return Tiling(group.vertical.outputs, group.horizontal.outputs, 1, 1, 0, 0, rows, self.window.features[1])
+        return Tiling(False, group.vertical, group.horizontal, 1, 1, 0, 0, rows, self.window.features[1])
 
     def taps(self, group) -> Taps:
-        return Taps(group.vertical.kernel, group.horizontal.kernel, group.side, self.stride, group.row, group.column)
+        return Taps(FILTERINGS[group.vertical].taps, FILTERINGS[group.horizontal].taps, group.side, self.stride, group.row,
+                    group.column)
 
     def factors(self, w, transposed) -> list:
         """For each group the combinations of the kernel (KH, KW, C, O), or their transposes, as
@@ -138,26 +116,24 @@ class _Layer:
 
         def task(index):
             group, n, factor = jobs[index]
-            block = parallel.scratch("combined kernel", (self.entry(group), self.outputs), self.dtype)
-            tile_kernel(w, self.taps(group), n, block)
+            block = parallel.scratch("combined weights", (self.entry(group), self.outputs), self.dtype)
+            tile_weights(w, self.taps(group), n, block)
             pack(block, transposed, 0, factor)
         parallel.run(task, len(jobs))
         return factors
 
-    def parts(self, group, count, rows, length):
-        """This thread's buffer for the products of (count, rows) of images."""
-        tiles = 1
-        for matrix, outputs in ((group.vertical.data, rows), (group.horizontal.data, self.window.features[1])):
-            tiles *= (len(matrix) - 1) * ((outputs + 1) // 2) + outputs // 2
-        return parallel.scratch("parts", (count * tiles, length), self.dtype)
+    def parts(self, name, group, images, rows, length):
+        """This thread's buffer `name` for the parts of (images, rows), rows of `length` numbers, and ROWS more."""
+        tiles = images * ((rows + 1) // 2) * ((self.window.features[1] + 1) // 2)
+        return parallel.scratch(name, (self.blocks(group) * tiles + ROWS, length), self.dtype)
 
 
 def _cover(tiling: Tiling, image) -> bool:
     """Whether tiles write every pixel of the images (N, H, W, C)."""
     axes = (tiling.vertical, tiling.rows, tiling.top), (tiling.horizontal, tiling.columns, tiling.left)
     return tiling.side == tiling.step and all(
-        0 <= before and before + size <= tiling.step * (2 * ((outputs + 1) // 2 - 1) + matrix.shape[1])
-        for (matrix, outputs, before), size in zip(axes, image.shape[1:3], strict=True))
+        0 <= before and before + size <= tiling.step * (2 * ((outputs + 1) // 2 - 1) + taps + 1)
+        for (taps, outputs, before), size in zip(axes, image.shape[1:3], strict=True))
 
 
 def finite(part) -> bool:
@@ -188,9 +164,10 @@ def gather(x, w, window: Window, bias, y) -> list:
         first, last, top, bottom = chunks[index]
         part = y[first:last, top:bottom]
         for group, factor in zip(layer.groups, factors, strict=True):
-            parts = layer.parts(group, last - first, bottom - top, layer.outputs)
-            tile_products(x[first:last], layer.image(group, top * layer.stride, bottom - top), factor, parts)
-            untile(parts.reshape(-1), layer.features(group, bottom - top), group is not layer.groups[0], part)
+            place = group, last - first, bottom - top
+            parts, products = layer.parts("tiles", *place, layer.entry(group) + 16), layer.parts("products", *place, layer.outputs)
+            tile_products(x[first:last], layer.image(group, top * layer.stride, bottom - top), factor, parts.reshape(-1), products)
+            untile(products.reshape(-1), layer.features(group, bottom - top), group is not layer.groups[0], part)
         if not _finish(part, bias):
             redo.append(chunks[index])
     parallel.run(task, len(chunks))
@@ -213,9 +190,10 @@ def scatter(y, w, window: Window, bias, x) -> list:
             part[...] = 0
         features = plain(y[first:last, low:high])
         for group, factor in zip(layer.groups, factors, strict=True) if high > low else ():
-            parts = layer.parts(group, last - first, high - low, layer.entry(group))
-            tile_products(features, layer.features(group, high - low), factor, parts)
-            untile(parts.reshape(-1), layer.image(group, low * layer.stride - top, high - low), False, part)
+            place = group, last - first, high - low
+            parts, products = layer.parts("tiles", *place, layer.outputs + 16), layer.parts("products", *place, layer.entry(group))
+            tile_products(features, layer.features(group, high - low), factor, parts.reshape(-1), products)
+            untile(products.reshape(-1), layer.image(group, low * layer.stride - top, high - low), False, part)
         if not _finish(part, bias):
             redo.append(chunks[index])
     parallel.run(task, len(chunks))
@@ -228,17 +206,21 @@ def correlate(x, y, window: Window):
     sizes = [(layer.blocks(group), layer.entry(group), layer.outputs) for group in layer.groups]
     share_bytes = sum(blocks * inner * outputs for blocks, inner, outputs in sizes) * x.itemsize
     shared = parallel.shares(len(x), window.features[0], layer.row_bytes, max(PART_BYTES, 2 * share_bytes), share_bytes)
-    shares = [np.empty((len(shared), *size), x.dtype) for size in sizes]
+    shares, lanes = [np.empty((len(shared), *size), x.dtype) for size in sizes], PANEL_BYTES // x.itemsize
 
     def task(index):
         for add, (first, last, top, bottom) in enumerate(shared[index]):
             features = plain(y[first:last, top:bottom])
             for group, share in zip(layer.groups, shares, strict=True):
+                place = group, last - first, bottom - top
+                left = layer.parts("tiles", *place, -(-layer.entry(group) // ROWS) * ROWS + 16)
+                right = layer.parts("feature tiles", *place, -(-layer.outputs // lanes) * lanes + 16)
                 tile_transposed_products(x[first:last], layer.image(group, top * layer.stride, bottom - top), features,
-                                         layer.features(group, bottom - top), add, share[index])
+                                         layer.features(group, bottom - top), add, left.reshape(-1), right.reshape(-1),
+                                         share[index])
     parallel.run(task, len(shared))
     w = np.empty((*window.kernel, layer.channels, layer.outputs), x.dtype)
     rows = [(group, share, a) for group, share in zip(layer.groups, shares, strict=True)
-            for a in range(group.vertical.kernel.shape[1])]
-    parallel.run(lambda n: untile_kernel(rows[n][1], layer.taps(rows[n][0]), rows[n][2], w), len(rows))
+            for a in range(group.vertical)]
+    parallel.run(lambda n: untile_weights(rows[n][1], layer.taps(rows[n][0]), rows[n][2], w), len(rows))
     return w
