@@ -8,6 +8,7 @@ Python threads keep every core busy.
 BLAS gets one thread while ours run, see machine.py.
 """
 import itertools
+import math
 import os
 import threading
 from queue import SimpleQueue
@@ -187,7 +188,7 @@ def scratch(name: str, shape: tuple, dtype) -> np.ndarray:
     call.
     """
     buffers = _thread.__dict__.setdefault("buffers", {})
-    count = int(np.prod(shape))
+    count = math.prod(shape)
     nbytes = count * np.dtype(dtype).itemsize
     buffer = buffers.get(name)
     if buffer is None or buffer.nbytes < nbytes:
