@@ -15,6 +15,7 @@ from .compiled import jit, jit_inside
 from .products import DEPTH, PANEL_BYTES, ROWS, Left, Out, Right, multiply
 from .runs import add_run, copy_run, zero_run
 
+FORTH, BACK = np.bool_(False), np.bool_(True)        # variables to Numba, which compiles anew for True and for False
 LEFT = 1 << 15              # numbers in the windows that are multiplied together: half a second-level cache
 
 
@@ -111,7 +112,7 @@ def im2col(x, window, cols):
     count, rows, columns = cols.shape[:3]
     sight = _sight(x.shape, rows, columns, window)
     line = cols.shape[3] * cols.shape[4] * cols.shape[5]
-    _many_windows(x.reshape(-1), sight, np.intp(0), count * rows * columns, cols.reshape(-1), line, False)
+    _many_windows(x.reshape(-1), sight, np.intp(0), count * rows * columns, cols.reshape(-1), line, FORTH)
 
 
 @jit
@@ -121,7 +122,7 @@ def col2im(cols, window, x):
     sight = _sight(x.shape, rows, columns, window)
     line = cols.shape[3] * cols.shape[4] * cols.shape[5]
     zero_run(x.reshape(-1), 0, x.size)
-    _many_windows(x.reshape(-1), sight, np.intp(0), count * rows * columns, cols.reshape(-1), line, True)
+    _many_windows(x.reshape(-1), sight, np.intp(0), count * rows * columns, cols.reshape(-1), line, BACK)
 
 
 @jit
@@ -136,7 +137,7 @@ def gather(x, panels, window, y):
     source, right, target = x.reshape(-1), panels.reshape(-1), y.reshape(-1)
     for m in range(0, count * rows * columns, many):
         high = min(many, count * rows * columns - m)
-        _many_windows(source, sight, m, high, left, apart, False)
+        _many_windows(source, sight, m, high, left, apart, FORTH)
         for k in range(0, inner, DEPTH):
             multiply(Left(left, k, apart, np.intp(1)), high, Right(right, k * lanes, lanes, inner * lanes),
                      Out(target, m * outputs, outputs, outputs), min(DEPTH, inner - k), k, edge)
@@ -163,7 +164,7 @@ def scatter(y, panels, window, x):
         for k in range(0, outputs, DEPTH):
             multiply(Left(left, k, apart, np.intp(1)), high, Right(right, k * lanes, lanes, outputs * lanes),
                      Out(stamps, np.intp(0), line, inner), min(DEPTH, outputs - k), k, edge)
-        _many_windows(target, sight, m, high, stamps, line, True)
+        _many_windows(target, sight, m, high, stamps, line, BACK)
 
 
 @jit
@@ -183,7 +184,7 @@ def correlate(x, y, window, add, w):
         zero_run(target, 0, w.size)
     for m in range(0, count * rows * columns, many):
         depth = min(many, count * rows * columns - m)
-        _many_windows(source, sight, m, depth, left, apart, False)
+        _many_windows(source, sight, m, depth, left, apart, FORTH)
         for r in range(depth):
             copy_run(right, r * aside, features, (m + r) * outputs, outputs)
         multiply(Left(left, np.intp(0), np.intp(1), apart), inner, Right(right, np.intp(0), aside, lanes),

@@ -19,7 +19,7 @@ import numpy as np
 from .compiled import jit, jit_inside
 from .filterings import FILTERINGS
 from .products import DEPTH, PANEL_BYTES, ROWS, Left, Out, Right, multiply
-from .registers import combination
+from .registers import combinations
 from .runs import add_run, copy_run, zero_run
 
 
@@ -31,10 +31,9 @@ def _back(matrix):
     return np.concatenate([own, np.pad(before, ((0, 2 - len(before)), (0, 0)))], axis=1)
 
 
-_image2, _image3 = (combination(f"image{m}", FILTERINGS[m].data) for m in (2, 3))
-_features2, _features3 = (combination(f"features{m}", FILTERINGS[m].outputs) for m in (2, 3))
-_image2_back, _image3_back = (combination(f"image{m}_back", _back(FILTERINGS[m].data)) for m in (2, 3))
-_features2_back, _features3_back = (combination(f"features{m}_back", _back(FILTERINGS[m].outputs)) for m in (2, 3))
+# Which of the four, see _which: those of features and of images, for filters of two and of three taps.
+_ALL = [FILTERINGS[2].outputs, FILTERINGS[3].outputs, FILTERINGS[2].data, FILTERINGS[3].data]
+combine, combine_back = combinations("combine", _ALL), combinations("combine_back", [_back(one) for one in _ALL])
 
 
 class Tiling(NamedTuple):
@@ -75,29 +74,9 @@ def _most(tiling, images):
 
 
 @jit_inside
-def _combine(image, taps, out, targets, out_apart, a, starts, apart, length, count):
-    """The combinations of a tile's entries along an axis, see registers.py."""
-    if image and taps == 2:
-        _image2(out, targets, out_apart, a, starts, apart, length, count)
-    elif image:
-        _image3(out, targets, out_apart, a, starts, apart, length, count)
-    elif taps == 2:
-        _features2(out, targets, out_apart, a, starts, apart, length, count)
-    else:
-        _features3(out, targets, out_apart, a, starts, apart, length, count)
-
-
-@jit_inside
-def _combine_back(image, taps, out, targets, out_apart, a, starts, apart, length, count):
-    """The transpose: two entries of the combinations of their tile, and of the tile before."""
-    if image and taps == 2:
-        _image2_back(out, targets, out_apart, a, starts, apart, length, count)
-    elif image:
-        _image3_back(out, targets, out_apart, a, starts, apart, length, count)
-    elif taps == 2:
-        _features2_back(out, targets, out_apart, a, starts, apart, length, count)
-    else:
-        _features3_back(out, targets, out_apart, a, starts, apart, length, count)
+def _which(tiling, taps):
+    """The place of an axis' matrix among those that `combine` knows."""
+    return 2 * tiling.image + taps - 2
 
 
 class Across(NamedTuple):
@@ -125,6 +104,13 @@ def _across(tiling, width, channels):
 
 
 @jit_inside
+def _tiles(tiling, images, block):
+    """How many tiles a block has."""
+    k, l = block // (tiling.horizontal + 1), block % (tiling.horizontal + 1)
+    return images * _count(k, tiling.vertical, tiling.rows) * _count(l, tiling.horizontal, tiling.columns)
+
+
+@jit_inside
 def _row(tiling, images, k, l, n, t):
     """Where row t of the tiles of image n begins in block (k, l), counted in rows of `parts`."""
     tall, wide = _count(k, tiling.vertical, tiling.rows), _count(l, tiling.horizontal, tiling.columns)
@@ -132,51 +118,63 @@ def _row(tiling, images, k, l, n, t):
 
 
 @jit_inside
-def _tile(x, tiling, parts, apart):
-    """Every combination of the tiles of x as rows of `parts`, `apart` from each other."""
+def _copy_rows(x, n, first, step, rows):
+    """Rows first, first + step, ... of image n, zeros where it has none."""
+    height, row, source = x.shape[1], x.shape[2] * x.shape[3], x.reshape(-1)
+    for a in range(len(rows) // row):
+        h = first + a * step
+        if 0 <= h < height:
+            copy_run(rows, a * row, source, (n * height + h) * row, row)
+        else:
+            zero_run(rows, a * row, row)
+
+
+@jit
+def tile(x, tiling, parts, apart):
+    """Every combination of the tiles of x as rows of `parts`, `apart` from each other; there is
+    room for blocks * most + ROWS rows.
+    """
     images, height, width, channels = x.shape
     tall, wide = _entries(tiling, tiling.vertical), (tiling.columns + 1) // 2
     row, piece, across = width * channels, tiling.side * channels, _across(tiling, width, channels)
     line, source = (2 * wide + tiling.horizontal) * piece, x.reshape(-1)
+    down, aside = _which(tiling, tiling.vertical), _which(tiling, tiling.horizontal)
     combined, border = np.zeros((tiling.vertical + 1) * line, x.dtype), np.zeros(tall * row, x.dtype)
-    lines, pixels = across.inside + line * np.arange(tiling.vertical + 1), np.empty(tall, np.intp)
+    lines, pixels = np.empty(tiling.vertical + 1, np.intp), np.empty(tall, np.intp)
     blocks, entries = np.empty(tiling.horizontal + 1, np.intp), np.empty(tiling.horizontal + 1, np.intp)
+    for k in range(len(lines)):
+        lines[k] = k * line + across.inside
     for n in range(images):
         for i in range((tiling.rows + 1) // 2 * tiling.side):
             t, e = i // tiling.side, i % tiling.side
             top = 2 * tiling.step * t + e - tiling.top
             inside = top >= 0 and top + (tall - 1) * tiling.step < height
             for a in range(tall):
-                h = top + a * tiling.step
-                pixels[a] = (n * height + h if inside else a) * row + across.outside
-                if not inside and 0 <= h < height:
-                    copy_run(border, a * row, source, (n * height + h) * row, row)
-                elif not inside:
-                    zero_run(border, a * row, row)
-            _combine(tiling.image, tiling.vertical, combined, lines, channels, source if inside else border, pixels,
-                     across.apart, across.length, across.count)
+                pixels[a] = (n * height + top + a * tiling.step if inside else a) * row + across.outside
+            if inside:
+                combine(down, combined, lines, channels, source, pixels, across.apart, across.length, across.count)
+            else:
+                _copy_rows(x, n, top, tiling.step, border)
+                combine(down, combined, lines, channels, border, pixels, across.apart, across.length, across.count)
             for k in range(len(lines)):
                 if t < _count(k, tiling.vertical, tiling.rows):
                     for l in range(len(blocks)):
                         blocks[l] = _row(tiling, images, k, l, n, t) * apart + e * piece
                         entries[l] = k * line + l * piece
                     # An odd last tile's last combination, which nobody asks for, is written over by the next row.
-                    _combine(tiling.image, tiling.horizontal, parts, blocks, apart, combined, entries, 2 * piece,
-                             piece, wide)
+                    combine(aside, parts, blocks, apart, combined, entries, 2 * piece, piece, wide)
 
 
 @jit
-def tile_products(x, tiling, panels, parts, out):
-    """Every block of tiles of x times its own right factor: panels (blocks, panels, K, lanes), out
-    (at least blocks * most, L). parts: room for blocks * most + ROWS rows of K + 16 numbers.
+def multiply_tiles(parts, tiling, images, panels, out):
+    """Every block of the tiles of `images` images times its own right factor: parts as from `tile`
+    with rows of K + 16, panels (blocks, panels, K, lanes), out (at least blocks * most, L).
     """
     many, inner, lanes = panels.shape[1:]
-    apart, width, most = inner + 16, out.shape[1], _most(tiling, len(x))
-    _tile(x, tiling, parts, apart)
-    edge, right, flat = np.zeros(ROWS * lanes, x.dtype), panels.reshape(-1), out.reshape(-1)
+    apart, width, most = inner + 16, out.shape[1], _most(tiling, images)
+    edge, right, flat = np.zeros(ROWS * lanes, parts.dtype), panels.reshape(-1), out.reshape(-1)
     for block in range(len(panels)):
-        k, l = block // (tiling.horizontal + 1), block % (tiling.horizontal + 1)
-        high = len(x) * _count(k, tiling.vertical, tiling.rows) * _count(l, tiling.horizontal, tiling.columns)
+        high = _tiles(tiling, images, block)
         for depth in range(0, inner, DEPTH):
             multiply(Left(parts, block * most * apart + depth, apart, np.intp(1)), high,
                      Right(right, (block * many * inner + depth) * lanes, lanes, inner * lanes),
@@ -184,26 +182,21 @@ def tile_products(x, tiling, panels, parts, out):
 
 
 @jit
-def tile_transposed_products(x, tiling, y, y_tiling, add, parts, y_parts, out):
-    """out[n] = (or += where add is not 0) tiles.T @ tiles, those of x and those of the features y.
-
-    out is (blocks, K, O). parts and y_parts: room for blocks * most rows of K and O numbers, rounded
-    up to ROWS and to a panel's lanes, and 16 more in each.
+def correlate_tiles(parts, features, tiling, images, add, out):
+    """out[block] = (or += where add is not 0) tiles.T @ tiles, those of images and those of
+    features: out (blocks, K, O), parts as from `tile` with rows of K (rounded up to ROWS) + 16,
+    features with rows of O (rounded up to a panel's lanes) + 16.
     """
-    (blocks, inner, width), most = out.shape, _most(tiling, len(x))
-    lanes = PANEL_BYTES // out.itemsize
+    (blocks, inner, width), most, lanes = out.shape, _most(tiling, images), PANEL_BYTES // out.itemsize
     apart, aside = -(-inner // ROWS) * ROWS + 16, -(-width // lanes) * lanes + 16
-    _tile(x, tiling, parts, apart)
-    _tile(y, y_tiling, y_parts, aside)
-    edge, flat = np.zeros(ROWS * lanes, x.dtype), out.reshape(-1)
+    edge, flat = np.zeros(ROWS * lanes, out.dtype), out.reshape(-1)
     for block in range(blocks):
-        k, l = block // (tiling.horizontal + 1), block % (tiling.horizontal + 1)
-        high = len(x) * _count(k, tiling.vertical, tiling.rows) * _count(l, tiling.horizontal, tiling.columns)
+        high = _tiles(tiling, images, block)
         if high == 0 and not add:
             zero_run(flat, block * inner * width, inner * width)
         for r in range(0, high, DEPTH):
             multiply(Left(parts, (block * most + r) * apart, np.intp(1), apart), inner,
-                     Right(y_parts, (block * most + r) * aside, aside, lanes),
+                     Right(features, (block * most + r) * aside, aside, lanes),
                      Out(flat, block * inner * width, width, width), min(DEPTH, high - r), add + r, edge)
 
 
@@ -231,7 +224,7 @@ def _back_across(parts, tiling, begins, run, e, combined, line):
                     starts[before * (taps + 1) + l] = start + e * piece
             targets[0] = line + 2 * first * piece
             targets[1] = targets[0] + piece
-            _combine_back(tiling.image, taps, combined, targets, 2 * piece, parts, starts, run, piece, last - first)
+            combine_back(_which(tiling, taps), combined, targets, 2 * piece, parts, starts, run, piece, last - first)
 
 
 @jit_inside
@@ -246,10 +239,13 @@ def _back_down(combined, lines, tiling, across, add, place, x, spare):
     starts = np.empty(2, np.intp)
     for a in range(2):
         starts[a] = (n * height + h + a * tiling.step) * row + across.outside if direct else a * row
-    _combine_back(tiling.image, tiling.vertical, target if direct else spare, starts,
-                  across.apart if direct else across.length, combined, lines, channels, across.length, across.count)
+    which = _which(tiling, tiling.vertical)
+    if direct:
+        combine_back(which, target, starts, across.apart, combined, lines, channels, across.length, across.count)
+        return
+    combine_back(which, spare, starts, across.length, combined, lines, channels, across.length, across.count)
     for a in range(2):
-        if not direct and 0 <= h + a * tiling.step < below:
+        if 0 <= h + a * tiling.step < below:
             start = (n * height + h + a * tiling.step) * row + across.outside
             for c in range(across.count):
                 if add:

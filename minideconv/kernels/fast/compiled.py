@@ -75,7 +75,7 @@ def jit(function):
 
 
 # Parts of kernels are kept with each of them, not on their own.
-jit_inside = njit(no_cfunc_wrapper=True, **_SETTINGS)
+jit_inside = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_SETTINGS)
 
 
 def plain(array: np.ndarray) -> np.ndarray:

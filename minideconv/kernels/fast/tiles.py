@@ -26,7 +26,16 @@ import numpy as np
 
 from ... import parallel
 from ...shapes import Window, touching_range
-from .combinations import Taps, Tiling, tile_products, tile_transposed_products, tile_weights, untile, untile_weights
+from .combinations import (
+    Taps,
+    Tiling,
+    correlate_tiles,
+    multiply_tiles,
+    tile,
+    tile_weights,
+    untile,
+    untile_weights,
+)
 from .compiled import plain
 from .filterings import FILTERINGS
 from .products import PANEL_BYTES, ROWS, pack, panels
@@ -101,8 +110,8 @@ class _Layer:
         return Tiling(False, group.vertical, group.horizontal, 1, 1, 0, 0, rows, self.window.features[1])
 
     def taps(self, group) -> Taps:
-        return Taps(FILTERINGS[group.vertical].taps, FILTERINGS[group.horizontal].taps, group.side, self.stride, group.row,
-                    group.column)
+        vertical, horizontal = FILTERINGS[group.vertical].taps, FILTERINGS[group.horizontal].taps
+        return Taps(vertical, horizontal, group.side, self.stride, group.row, group.column)
 
     def factors(self, w, transposed) -> list:
         """For each group the combinations of the kernel (KH, KW, C, O), or their transposes, as
@@ -122,10 +131,24 @@ class _Layer:
         parallel.run(task, len(jobs))
         return factors
 
-    def parts(self, name, group, images, rows, length):
-        """This thread's buffer `name` for the parts of (images, rows), rows of `length` numbers, and ROWS more."""
-        tiles = images * ((rows + 1) // 2) * ((self.window.features[1] + 1) // 2)
+    def room(self, name, group, images, tiling, length):
+        """This thread's buffer `name` for the parts of so many images: rows of `length` numbers, and ROWS more."""
+        tiles = images * ((tiling.rows + 1) // 2) * ((tiling.columns + 1) // 2)
         return parallel.scratch(name, (self.blocks(group) * tiles + ROWS, length), self.dtype)
+
+    def tiles(self, name, group, x, tiling, length):
+        """The tiles of x: one flat buffer, rows of `length` numbers."""
+        parts = self.room(name, group, len(x), tiling, length).reshape(-1)
+        tile(x, tiling, parts, length)
+        return parts
+
+    def products(self, group, x, tiling, factor):
+        """The tiles of x times the right factors (blocks, panels, K, lanes) that make `length` columns."""
+        inner, length = (self.entry(group), self.outputs) if tiling.image else (self.outputs, self.entry(group))
+        parts = self.tiles("tiles", group, x, tiling, inner + 16)
+        products = self.room("products", group, len(x), tiling, length)
+        multiply_tiles(parts, tiling, len(x), factor, products)
+        return products.reshape(-1)
 
 
 def _cover(tiling: Tiling, image) -> bool:
@@ -164,10 +187,9 @@ def gather(x, w, window: Window, bias, y) -> list:
         first, last, top, bottom = chunks[index]
         part = y[first:last, top:bottom]
         for group, factor in zip(layer.groups, factors, strict=True):
-            place = group, last - first, bottom - top
-            parts, products = layer.parts("tiles", *place, layer.entry(group) + 16), layer.parts("products", *place, layer.outputs)
-            tile_products(x[first:last], layer.image(group, top * layer.stride, bottom - top), factor, parts.reshape(-1), products)
-            untile(products.reshape(-1), layer.features(group, bottom - top), group is not layer.groups[0], part)
+            image = layer.image(group, top * layer.stride, bottom - top)
+            products = layer.products(group, x[first:last], image, factor)
+            untile(products, layer.features(group, bottom - top), group is not layer.groups[0], part)
         if not _finish(part, bias):
             redo.append(chunks[index])
     parallel.run(task, len(chunks))
@@ -190,10 +212,8 @@ def scatter(y, w, window: Window, bias, x) -> list:
             part[...] = 0
         features = plain(y[first:last, low:high])
         for group, factor in zip(layer.groups, factors, strict=True) if high > low else ():
-            place = group, last - first, high - low
-            parts, products = layer.parts("tiles", *place, layer.outputs + 16), layer.parts("products", *place, layer.entry(group))
-            tile_products(features, layer.features(group, high - low), factor, parts.reshape(-1), products)
-            untile(products.reshape(-1), layer.image(group, low * layer.stride - top, high - low), False, part)
+            products = layer.products(group, features, layer.features(group, high - low), factor)
+            untile(products, layer.image(group, low * layer.stride - top, high - low), False, part)
         if not _finish(part, bias):
             redo.append(chunks[index])
     parallel.run(task, len(chunks))
@@ -212,12 +232,11 @@ def correlate(x, y, window: Window):
         for add, (first, last, top, bottom) in enumerate(shared[index]):
             features = plain(y[first:last, top:bottom])
             for group, share in zip(layer.groups, shares, strict=True):
-                place = group, last - first, bottom - top
-                left = layer.parts("tiles", *place, -(-layer.entry(group) // ROWS) * ROWS + 16)
-                right = layer.parts("feature tiles", *place, -(-layer.outputs // lanes) * lanes + 16)
-                tile_transposed_products(x[first:last], layer.image(group, top * layer.stride, bottom - top), features,
-                                         layer.features(group, bottom - top), add, left.reshape(-1), right.reshape(-1),
-                                         share[index])
+                image = layer.image(group, top * layer.stride, bottom - top)
+                tiling = layer.features(group, bottom - top)
+                left = layer.tiles("tiles", group, x[first:last], image, -(-layer.entry(group) // ROWS) * ROWS + 16)
+                right = layer.tiles("feature tiles", group, features, tiling, -(-layer.outputs // lanes) * lanes + 16)
+                correlate_tiles(left, right, image, last - first, add, share[index])
     parallel.run(task, len(shared))
     w = np.empty((*window.kernel, layer.channels, layer.outputs), x.dtype)
     rows = [(group, share, a) for group, share in zip(layer.groups, shares, strict=True)
