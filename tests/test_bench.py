@@ -113,8 +113,8 @@ def test_traffic_counts_every_array_once_and_views_not_at_all():
 
 def small_trainer() -> Trainer:
     images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), np.uint8)
-    return Trainer(Config(data="pictures", image_shape=(8, 8, 1), count=40, checksum=0, steps=100, batch_size=16),
-                   images)
+    return Trainer(Config(data="pictures", image_shape=(8, 8, 1), count=40, checksum=0, steps=100, batch_size=16,
+                          preset="plain"), images)
 
 
 def test_rows_optimiser_and_rest_are_the_whole_step():
@@ -386,6 +386,7 @@ def test_both_sides_train_the_same_networks():
     rng = np.random.default_rng(0)
     pairs = [((Generator((28, 28, 1), rng=rng), Discriminator((28, 28, 1), rng=rng)),
               torch_side._reference_networks(torch.nn)),
+             (cases.recipe_networks(rng), torch_side._recipe_networks(torch.nn)),
              (cases.pair_networks(rng), torch_side._pair_networks(torch.nn))]
     for ours, theirs in pairs:
         for mine, other in zip(ours, theirs, strict=True):

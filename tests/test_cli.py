@@ -97,8 +97,9 @@ def same_run(a, b):
 
 def test_a_run_leaves_what_it_promises(whole):
     assert {path.name for path in whole.iterdir()} == RUN_FILES
-    assert (whole / "losses.csv").read_text().splitlines()[0] == "step,epoch,discriminator_loss,generator_loss"
-    assert len((whole / "losses.csv").read_text().splitlines()) == 16
+    lines = (whole / "losses.csv").read_text().splitlines()
+    assert lines[0] == "step,epoch,discriminator_loss,generator_loss,discriminator_game,discriminator_penalty"
+    assert len(lines) == 16
     assert sorted(path.name for path in (whole / "samples").iterdir()) == [
         "step_000005.png",
         "step_000010.png",

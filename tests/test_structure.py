@@ -28,9 +28,10 @@ ORDER = """
     metrics/__init__.py  metrics/neighbours.py  metrics/parzen.py  metrics/modes.py  metrics/frechet.py
     metrics/classifier.py  metrics/report.py
     draw/__init__.py  draw/figure.py
-    models/__init__.py  models/dcgan.py
+    models/__init__.py  models/dcgan.py  models/conditional.py  models/mlp.py  models/spectral.py
     train/__init__.py  train/state.py  train/config.py  train/lock.py  train/pictures.py  train/table.py  train/run.py
-    gan/round.py  gan/losses.py  gan/trainer.py  gan/sample.py  gan/runs.py  gan/__init__.py
+    gan/round.py  gan/losses.py  gan/penalties.py  gan/networks.py  gan/average.py  gan/check.py  gan/trainer.py
+    gan/sample.py  gan/runs.py  gan/__init__.py
     draw/layering.py  draw/walk.py  draw/conventions.py  draw/heatmap.py  draw/arguments.py  draw/step.py
     draw/matrix.py  draw/stacks.py  draw/overlap.py  draw/sizes.py  draw/boxes.py  draw/tape.py
     draw/translate.py  draw/command.py
