@@ -18,7 +18,8 @@ from minideconv.commands.console import patient
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BASE = [sys.executable, "-m", "minideconv"]
-RUN_FILES = {"config.json", "losses.csv", "losses.png", "samples", "training.gif", "generator.npz", "checkpoint.npz"}
+RUN_FILES = {"config.json", "losses.csv", "losses.png", "health.png", "samples", "training.gif", "generator.npz",
+             "checkpoint.npz"}
 
 
 def environment(threads="1", **more):

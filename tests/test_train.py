@@ -163,6 +163,31 @@ class Points(Walk):
         np.savez(folder / "walk.npz", place=self.place)
 
 
+class Anxious(Walk):
+    """One that has something to say, once, and cannot draw it."""
+
+    def watch(self, losses):
+        assert set(losses) == {"distance"}
+        return ["far from home"] if self.rng.bit_generator.state == self.third else []
+
+    def __init__(self):
+        super().__init__(seed=5)
+        ahead = np.random.default_rng(5)
+        ahead.standard_normal(6)                # two numbers a step
+        self.third = ahead.bit_generator.state
+
+    def draw_health(self, path):
+        raise RuntimeError("no pencil")
+
+
+def test_what_a_trainer_has_to_say_is_handed_on(tmp_path):
+    said, steps = [], []
+    with Run.create(tmp_path / "run", Anxious(), Length(12)) as run:
+        run.train(report=lambda step, losses: steps.append((step, len(said))), warn=said.append)
+    assert said == ["far from home", "health.png could not be drawn: RuntimeError: no pencil"]
+    assert steps[1:3] == [(2, 0), (3, 1)] and not (tmp_path / "run" / "health.png").exists()
+
+
 def same_files(a, b, but=()):
     one, other = ({path.relative_to(folder).as_posix() for path in folder.rglob("*")} - set(but) for folder in (a, b))
     assert one == other

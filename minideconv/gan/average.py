@@ -14,7 +14,7 @@ def follow(average, generator, rounds: int, longest: float) -> None:
     share = 1 - min(longest, (1 + rounds) / (10 + rounds))
     for mine, parameter in zip(average.parameters(), generator.parameters(), strict=True):
         weight = mine.data
-        weight += weight.dtype.type(share) * (parameter.data - weight)
+        weight += weight.dtype.type(share) * (parameter.array - weight)
     for mine, module in zip(average.modules(), generator.modules(), strict=True):
         for name, value in vars(module).items():
             if isinstance(value, np.ndarray):

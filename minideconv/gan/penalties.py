@@ -29,12 +29,12 @@ def r1(turn):
     """1/2 |dD/dx|^2 at real images: D is flat where G should arrive (Mescheder et al. 2018,
     equation 9).
     """
-    return steepness(turn, turn.real.data)
+    return steepness(turn, turn.real.array)
 
 
 def r2(turn):
     """1/2 |dD/dx|^2 at fake images (Mescheder et al. 2018, equation 10)."""
-    return steepness(turn, turn.fake.data)
+    return steepness(turn, turn.fake.array)
 
 
 def r1_and_r2(turn):
@@ -45,7 +45,7 @@ def r1_and_r2(turn):
 def unit_slopes(turn):
     """(|dD/dx| - 1)^2 at points between real and fake images (Gulrajani et al. 2017, equation 3).
     """
-    real, fake = turn.real.data, turn.fake.data
+    real, fake = turn.real.array, turn.fake.array
     share = turn.rng.random((len(real),) + (1,) * (real.ndim - 1), real.dtype)
     lengths = ((slopes(turn, share * real + (1 - share) * fake) ** 2).sum(axis=1) + 1e-12).sqrt()  # a slope at 0 too
     return ((lengths - 1) ** 2).mean()

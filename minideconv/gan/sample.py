@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import storage
+from ..metrics import quiet
 from ..nn import Module
 from ..parallel import spans
 from ..tensor import Tensor, no_grad
@@ -36,25 +37,28 @@ def load_generator(folder, averaged: bool = True) -> Module:
     return generator.eval()
 
 
-def generate(generator: Module, count: int = 64, seed: int = 0, label: int | None = None) -> tuple:
+def generate(generator: Module, count: int = 64, seed: int = 0, label: int | None = None, *, scale: float = 1.0,
+             progress=quiet) -> tuple:
     """(images, labels): images float32 (count, H, W, C) in [0, 1],
     or points float32 (count, 2); labels (count,), or None where
     the generator is told none.
 
     seed: of the latents; the same one gives the same images. label: the number of the class to
-    draw; None: all classes in turn. Raises ValueError for a label that the generator does not
-    know. The generator is used in the mode it is in (see Module.eval).
+    draw; None: all classes in turn. scale: the latents are multiplied by it; below 1 there is less
+    variety (truncation). progress: see minideconv.metrics. Raises ValueError for a label that the
+    generator does not know. The generator is used in the mode it is in (see Module.eval).
     """
     if label is not None and not 0 <= label < generator.classes:
         known = f"0 to {generator.classes - 1}" if generator.classes else "none: it was trained without labels"
         raise ValueError(f"label must be a class that the generator knows ({known}); got {label}")
     latents = draw_latents(generator, count, np.random.default_rng(seed))
+    latents *= np.float32(scale)
     labels = None
     if generator.classes:
         labels = np.full(count, label) if label is not None else np.arange(count) % generator.classes
     with no_grad():
         parts = [generator(Tensor(latents[part]), *([] if labels is None else [labels[part]])).numpy()
-                 for part in spans(count, BATCH)]
+                 for part in progress(spans(count, BATCH), desc="samples")]
     return np.concatenate(parts), labels
 
 

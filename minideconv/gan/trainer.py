@@ -10,8 +10,9 @@ from .. import optim
 from ..data.augment import random_shift
 from ..tensor import Tensor, no_grad
 from ..train.config import Config
-from ..train.pictures import class_grid, save_grid, save_scatter
+from ..train.pictures import class_grid, save_figure, save_grid, save_scatter
 from ..train.state import collect, random_generators, random_state, restore, restore_random
+from . import health
 from .average import follow
 from .check import check
 from .losses import LOSSES
@@ -58,6 +59,7 @@ class Trainer:
         balance = self.loss.balance
         self.chart = {"title": "Losses of a GAN do not fall to zero: they measure a balance, not quality",
                       "levels": {} if balance is None else {f"discriminator cannot tell: {balance:.3f}": balance}}
+        self.health = health.new_health(config, self.loss, images, labels, self.fixed_labels)
         self.steps_done = 0
         self.order = self._new_order()
 
@@ -128,6 +130,14 @@ class Trainer:
         else:
             save_scatter(path, self.samples(), self.images[:CLOUD])
 
+    def watch(self, losses: dict) -> list[str]:
+        """What there is to say about the step that gave these losses, each thing once in a run (see gan/health.py)."""
+        return health.examine(self.health, self, losses)
+
+    def draw_health(self, path) -> None:
+        """What was watched so far, as PNG."""
+        save_figure(path, health.draw(self.health))
+
     @property
     def _shown(self):
         """The generator that samples come from."""
@@ -142,7 +152,7 @@ class Trainer:
     def _parts(self):
         parts = {"generator": self.generator, "discriminator": self.discriminator,
                  "generator_optimizer": self.generator_optimizer,
-                 "discriminator_optimizer": self.discriminator_optimizer, "rng": self.rng}
+                 "discriminator_optimizer": self.discriminator_optimizer, "rng": self.rng, "health": self.health}
         return parts if self.average is None else {**parts, "average": self.average}
 
     def state_dict(self) -> dict:

@@ -38,6 +38,12 @@ def save_grid(path, images, columns=None) -> None:
     storage.replace(path, lambda file: Image.fromarray(grid(images, columns)).save(file, "PNG"))
 
 
+@style()
+def save_figure(path, figure) -> None:
+    """A Figure as PNG."""
+    storage.replace(Path(path), lambda file: figure.savefig(file, dpi=110, format="png"))
+
+
 def save_scatter(path, points, real=None) -> None:
     """Points (N, 2) as PNG, with `real` ones (M, 2), where given, as crosses below them, which set what is shown."""
     with style():
@@ -51,7 +57,7 @@ def save_scatter(path, points, real=None) -> None:
         axes.scatter(*points.T, s=3, c=PALETTE["accent"], linewidths=0, label="samples")
         axes.set_aspect("equal")
         axes.legend(loc="upper right")
-        storage.replace(Path(path), lambda file: figure.savefig(file, dpi=110, format="png"))
+        save_figure(path, figure)
 
 
 def class_grid(classes, images: int = 64) -> tuple:
@@ -122,4 +128,4 @@ def draw_losses(folder, title: str = "Losses", levels=None) -> None:
         axes.set(xlabel="step", ylabel="loss", title=title)
         axes.legend(loc="upper right")
         axes.spines[["top", "right"]].set_visible(False)
-        storage.replace(Path(folder) / "losses.png", lambda file: figure.savefig(file, dpi=110, format="png"))
+        save_figure(Path(folder) / "losses.png", figure)
