@@ -206,7 +206,7 @@ def test_profile_table_says_what_its_numbers_mean():
 
 def test_train_profile_prints_the_table_and_goes_on(tmp_path):
     path = tmp_path / "mine.npz"
-    np.savez(path, images=np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8))
+    np.savez(path, images=np.random.default_rng(0).integers(0, 256, (480, 8, 8), np.uint8))
 
     def train(*arguments):
         command = [sys.executable, "-m", "minideconv", "train", "--data", path, "--batch-size", "16", *arguments]
