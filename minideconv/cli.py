@@ -9,10 +9,10 @@ import sys
 import warnings
 
 from . import __version__, parallel
-from .commands import bench, draw, info, sample, train
+from .commands import bench, draw, evaluate, info, sample, train
 from .commands.console import patient, say
 
-COMMANDS = (train, sample, draw, bench, info)
+COMMANDS = (train, sample, evaluate, draw, bench, info)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -7,6 +7,7 @@ to compare with, and is reported as one.
 """
 import numpy as np
 
+from .dtypes import plain_array
 from .tensor import Tensor, as_tensor, enable_grad, grad, no_grad
 
 
@@ -20,13 +21,15 @@ def _checked_inputs(inputs):
     """The inputs as fresh Tensors; those to be checked require a gradient."""
     tensors = []
     for place, value in enumerate(inputs):
-        if isinstance(value, (Tensor, np.ndarray)) and value.dtype == np.float32:
+        array = plain_array(value, f"input {place}") if isinstance(value, np.ndarray) else None
+        dtype = value.dtype if isinstance(value, Tensor) else None if array is None else array.dtype
+        if dtype == np.float32:
             raise TypeError(f"input {place} is float32: gradient checks need float64 (the difference of two near "
                             "values keeps no digits otherwise)")
-        array = isinstance(value, np.ndarray) and value.dtype == np.float64
-        if array or isinstance(value, Tensor):
-            wanted = array or value.requires_grad
-            tensors.append(Tensor(np.array(value if array else value.data, order="C"), requires_grad=wanted))
+        if isinstance(value, Tensor):
+            tensors.append(Tensor(np.array(value.array, order="C"), requires_grad=value.requires_grad))
+        elif dtype == np.float64:
+            tensors.append(Tensor(np.array(array, order="C"), requires_grad=True))
         else:
             tensors.append(value)
     if not any(isinstance(t, Tensor) and t.requires_grad for t in tensors):

@@ -169,7 +169,8 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0
     x = as_floating(x) if values.dtype.kind == "f" else x
     if x.dtype.kind != "f" and not np.array_equal(values.astype(x.dtype), values):
         raise ValueError(f"constant_values {constant_values!r} do not fit a Tensor of {x.dtype}")
-    return _pad(x, widths=tuple((int(before), int(after)) for before, after in widths), values=values.astype(x.dtype))
+    pairs = tuple((int(before), int(after)) for before, after in widths)
+    return _pad(x, widths=pairs, values=values.astype(x.dtype)) if pairs else x         # no axis, nothing around it
 
 
 @primitive

@@ -113,8 +113,8 @@ def test_traffic_counts_every_array_once_and_views_not_at_all():
 
 def small_trainer() -> Trainer:
     images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), np.uint8)
-    return Trainer(Config(data="pictures", image_shape=(8, 8, 1), count=40, checksum=0, steps=100, batch_size=16),
-                   images)
+    return Trainer(Config(data="pictures", image_shape=(8, 8, 1), count=40, checksum=0, steps=100, batch_size=16,
+                          preset="plain"), images)
 
 
 def test_rows_optimiser_and_rest_are_the_whole_step():
@@ -206,7 +206,7 @@ def test_profile_table_says_what_its_numbers_mean():
 
 def test_train_profile_prints_the_table_and_goes_on(tmp_path):
     path = tmp_path / "mine.npz"
-    np.savez(path, images=np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8))
+    np.savez(path, images=np.random.default_rng(0).integers(0, 256, (480, 8, 8), np.uint8))
 
     def train(*arguments):
         command = [sys.executable, "-m", "minideconv", "train", "--data", path, "--batch-size", "16", *arguments]
@@ -386,6 +386,7 @@ def test_both_sides_train_the_same_networks():
     rng = np.random.default_rng(0)
     pairs = [((Generator((28, 28, 1), rng=rng), Discriminator((28, 28, 1), rng=rng)),
               torch_side._reference_networks(torch.nn)),
+             (cases.recipe_networks(rng), torch_side._recipe_networks(torch.nn)),
              (cases.pair_networks(rng), torch_side._pair_networks(torch.nn))]
     for ours, theirs in pairs:
         for mine, other in zip(ours, theirs, strict=True):

@@ -18,7 +18,8 @@ from minideconv.commands.console import patient
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BASE = [sys.executable, "-m", "minideconv"]
-RUN_FILES = {"config.json", "losses.csv", "losses.png", "samples", "training.gif", "generator.npz", "checkpoint.npz"}
+RUN_FILES = {"config.json", "losses.csv", "losses.png", "health.png", "samples", "training.gif", "generator.npz",
+             "checkpoint.npz"}
 
 
 def environment(threads="1", **more):
@@ -97,8 +98,9 @@ def same_run(a, b):
 
 def test_a_run_leaves_what_it_promises(whole):
     assert {path.name for path in whole.iterdir()} == RUN_FILES
-    assert (whole / "losses.csv").read_text().splitlines()[0] == "step,epoch,discriminator_loss,generator_loss"
-    assert len((whole / "losses.csv").read_text().splitlines()) == 16
+    lines = (whole / "losses.csv").read_text().splitlines()
+    assert lines[0] == "step,epoch,discriminator_loss,generator_loss,discriminator_game,discriminator_penalty"
+    assert len(lines) == 16
     assert sorted(path.name for path in (whole / "samples").iterdir()) == [
         "step_000005.png",
         "step_000010.png",

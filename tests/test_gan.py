@@ -30,7 +30,7 @@ def pictures(count=40, side=8, channels=1):
 def make(images=None, labels=None, **settings):
     images = pictures() if images is None else images
     given = {"data": "test", "image_shape": images.shape[1:], "count": len(images), "checksum": 0}
-    config = Config(**{**given, "steps": 9, "batch_size": 8, "width": 4, **settings})
+    config = Config(**{**given, "steps": 9, "batch_size": 8, "width": 4, "preset": "plain", **settings})
     return Trainer(config, images, labels)
 
 

@@ -266,3 +266,74 @@ def test_adjoint_may_be_a_gradient():
     x = Tensor(np.ones((1, 5, 5, 2)), requires_grad=True)
     w = np.random.default_rng(0).integers(-3, 4, (3, 3, 2, 3)).astype(float)
     assert md.adjoint_check(lambda x: F.conv2d(x, w), lambda y: md.grad(F.conv2d(x, w), x, gradient=y)[0], (1, 5, 5, 2))
+
+
+# ---- fault 18: a kink anywhere nearer than eps
+
+
+@pytest.mark.parametrize(
+    "x", [0.0, 1e-8, 1.1e-7, 1.25e-7, 2e-7, -2e-7, 1 / 3 * 1e-6, 4e-7, 5e-7, -6.7e-7, 8e-7, 9.5e-7, 9.99e-7]
+)
+@pytest.mark.parametrize(
+    "fn",
+    [
+        abs,
+        F.relu,
+        lambda x: F.leaky_relu(x, 0.2),
+        lambda x: 30 * abs(x) + x**2,
+        lambda x: (-abs(x)).exp(),
+        lambda x: md.maximum(2 * x, x),
+    ],
+    ids=["abs", "relu", "leaky_relu", "steep", "on a curve", "maximum"],
+)
+def test_fault_18_a_kink_near_the_point_is_no_wrong_gradient(fn, x):
+    with pytest.raises(GradcheckError, match=r"entry \(1,\) sits on a kink"):
+        md.gradcheck(fn, np.array([1.5, x, -0.75]))
+
+
+@pytest.mark.parametrize("x", [1.01e-6, -1.5e-6, 1e-5])
+def test_fault_18_a_kink_farther_away_does_not_matter(x):
+    assert md.gradcheck(abs, np.array([x])) and md.gradcheck(F.relu, np.array([x]))
+
+
+def test_fault_18_a_wrong_gradient_stays_wrong(primitive):
+    @primitive
+    def bent(x):
+        return x.array**3 + np.abs(x.array), lambda g: 1.01 * g * (3 * x * x + np.sign(x.array))
+
+    for x in (0.5, 2e-6, 300.0):
+        with pytest.raises(GradcheckError, match="is wrong"):
+            md.gradcheck(bent, np.array([x]))
+
+
+@pytest.mark.parametrize(
+    "fn, x",
+    [
+        (lambda x: (30 * x).exp(), 0.5),
+        (lambda x: x.log(), 1e-3),
+        (lambda x: 1 / x, 1e-2),
+        (lambda x: 1e5 * x**4, 2.0),
+        (lambda x: (x**2 + 1e-6) ** 0.5, 1e-4),
+    ],
+    ids=str,
+)
+def test_fault_18_curves_are_no_kinks(fn, x):
+    assert md.gradcheck(fn, np.array([x]), rtol=1e-4)
+
+
+def test_fault_14_checks_take_another_byte_order():
+    x = np.array([0.5, -1.25]).astype(">f8" if np.little_endian else "<f8")
+    assert md.gradcheck(lambda x: x**2, x) and md.gradgradcheck(lambda x: x**2, x)
+    with pytest.raises(TypeError, match="float32"):
+        md.gradcheck(lambda x: x**2, x.astype(">f4"))
+
+
+@pytest.mark.parametrize("fn", [lambda t: (3 * t).exp(), lambda t: t ** 5, lambda t: F.sigmoid(9 * t)])
+def test_fault_18_a_wrong_gradient_on_a_curve_is_wrong(fn):
+    """However bent the curve is."""
+    def lying(t):
+        y = fn(t)
+        return y + 0.01 * (t.detach() - t)          # the value is fn's, the gradient is not
+    assert md.gradcheck(fn, np.array([0.7, -1.3]))
+    with pytest.raises(md.GradcheckError, match="is wrong"):
+        md.gradcheck(lying, np.array([0.7, -1.3]))

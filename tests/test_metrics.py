@@ -7,7 +7,7 @@ from minideconv import Tensor
 from minideconv.data.points import MODES, grid, ring
 from minideconv.metrics import check_labels, neighbours, unit_images
 from minideconv.metrics.modes import class_shares, coverage
-from minideconv.metrics.neighbours import error_rate, nearest, squared_distances
+from minideconv.metrics.neighbours import error_rate, nearest, nearest_few, squared_distances
 from minideconv.metrics.parzen import SIGMAS, log_likelihoods, parzen
 
 
@@ -60,6 +60,18 @@ def test_nearest_against_loops(monkeypatch):
         assert index == every.argmin() and abs(distance - every.min()) < 1e-6
     indices, distances = nearest(among[[5, 3]], among)
     assert indices.tolist() == [5, 3] and distances.tolist() == [0, 0]
+
+
+def test_a_few_nearest_against_loops():
+    rng = np.random.default_rng(4)
+    images, among = rng.random((5, 3, 3)), rng.random((9, 3, 3))
+    among[7] = among[2]                     # of equally near ones the first comes first
+    indices, distances = nearest_few(images, among, 4)
+    for image, found, far in zip(images, indices, distances, strict=True):
+        away = [np.sqrt(((image - other) ** 2).sum()) for other in among]
+        assert found.tolist() == sorted(range(9), key=lambda place: (round(away[place], 5), place))[:4]
+        np.testing.assert_allclose(far, sorted(away)[:4], rtol=1e-5)
+    assert nearest_few(images, among[:2])[0].shape == (5, 2)
 
 
 def test_of_equally_near_ones_the_first_counts():

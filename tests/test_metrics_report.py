@@ -87,7 +87,8 @@ class Case:
     Case(np.zeros((5, 28, 28)), np.arange(4), "strokes", r"labels must have the shape \(5,\)"),
     Case(np.zeros((5, 28, 28)), np.arange(8, 13), "strokes", "labels must be those of strokes, 0 to 9, got 8 to 12"),
     Case(np.full((5, 28, 28), 2.0), None, "strokes", "samples must be finite and lie in"),
-    Case(np.zeros((5, 2)), None, "strokes", "modes must be one of ring, grid"),
+    Case(np.zeros((5, 2)), None, "strokes", r"points \(N, 2\) are measured against ring or grid, got \(5, 2\)"),
+    Case(np.zeros((5, 784)), None, "ring", r"points must have the shape \(N, 2\), got \(5, 784\)"),
     Case(np.zeros((5, 28, 28)), None, "ring", "size of the images of ring"),
     Case(np.zeros((5, 28, 28)), None, "", "source must not be empty")], ids=lambda case: case.words[:20])
 def test_what_does_not_fit_is_refused(small, case):

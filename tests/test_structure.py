@@ -1,5 +1,6 @@
 """The order of the rooms: what imports what, what stays out, how long things are, that the public is explained."""
 import ast
+import configparser
 import inspect
 import os
 import subprocess
@@ -28,15 +29,17 @@ ORDER = """
     metrics/__init__.py  metrics/neighbours.py  metrics/parzen.py  metrics/modes.py  metrics/frechet.py
     metrics/classifier.py  metrics/report.py
     draw/__init__.py  draw/figure.py
-    models/__init__.py  models/dcgan.py
+    models/__init__.py  models/dcgan.py  models/conditional.py  models/mlp.py  models/spectral.py
     train/__init__.py  train/state.py  train/config.py  train/lock.py  train/pictures.py  train/table.py  train/run.py
-    gan/round.py  gan/losses.py  gan/trainer.py  gan/sample.py  gan/runs.py  gan/__init__.py
+    metrics/sheet.py
+    gan/health.py  gan/round.py  gan/losses.py  gan/penalties.py  gan/networks.py  gan/average.py  gan/check.py
+    gan/trainer.py  gan/sample.py  gan/evaluation.py  gan/runs.py  gan/__init__.py
     draw/layering.py  draw/walk.py  draw/conventions.py  draw/heatmap.py  draw/arguments.py  draw/step.py
     draw/matrix.py  draw/stacks.py  draw/overlap.py  draw/sizes.py  draw/boxes.py  draw/tape.py
     draw/translate.py  draw/command.py
     bench/cases.py  bench/report.py  bench/torch_side.py  bench/measure.py  bench/__init__.py
     commands/__init__.py  commands/arguments.py  commands/console.py  commands/train.py  commands/sample.py
-    commands/draw.py  commands/bench.py  commands/info.py
+    commands/evaluate.py  commands/draw.py  commands/bench.py  commands/info.py
     cli.py  __main__.py
 """.split()
 
@@ -121,6 +124,17 @@ def test_nothing_is_unpickled(name):
         if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
             allowed = isinstance(node.value, ast.Constant) and node.value.value is False
             assert allowed, f"{name}, line {node.value.lineno}"
+
+
+def test_whatever_is_not_python_is_packaged_by_name():
+    """An installed package without the classifier's weights would measure nothing."""
+    settings = configparser.ConfigParser()
+    settings.read(PACKAGE.parent / "setup.cfg")
+    named = {f"{room.replace('.', '/')}/{pattern}" for room, patterns in settings["options.package_data"].items()
+             for pattern in patterns.split()}
+    others = {path.relative_to(PACKAGE.parent).as_posix() for path in PACKAGE.rglob("*")
+              if path.is_file() and path.suffix not in (".py", ".pyc", ".nbi", ".nbc")}
+    assert others == named
 
 
 def test_importing_the_package_loads_nothing_slow():

@@ -443,3 +443,17 @@ def test_what_a_tape_keeps_besides_its_inputs_cannot_be_changed_from_outside():
 def test_none_is_no_operand():
     with pytest.raises(TypeError, match="NoneType"):
         Tensor([1.0]) + None
+
+
+@pytest.mark.parametrize("kind", [md.no_grad, enable_grad, lambda: observe(lambda name, direction, call: call())])
+def test_fault_12_a_context_may_be_entered_again(kind):
+    x, context = Tensor(np.ones(2), requires_grad=True), kind()
+    with context:
+        with context:
+            pass
+    assert (x * 2).requires_grad
+    with md.no_grad():
+        with context:
+            with context:
+                pass
+        assert not (x * 2).requires_grad

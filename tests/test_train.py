@@ -28,9 +28,11 @@ NEEDED = {"data": "test", "image_shape": (8, 8, 1), "count": 40, "checksum": 7}
 
 def test_a_configuration_is_a_preset_and_then_what_the_user_gave():
     config = Config(**NEEDED, batch_size=8, learning_rate=None)
-    assert config.steps == DEFAULT["epochs"] * 5 and config.steps_per_epoch == 5 and config.batch_size == 8
+    assert config.steps == DEFAULT["steps"] and config.steps_per_epoch == 5 and config.batch_size == 8
     for name, value in PRESETS["default"].items():
-        assert name in ("epochs", "batch_size") or getattr(config, name) == value
+        decided_by_others = name in ("data", "epochs", "labels", "batch_size", "penalty_weight")
+        assert decided_by_others or getattr(config, name) == value
+    assert config.penalty_weight == 1 and Config(**NEEDED, batch_size=8, penalty="wgan-gp").penalty_weight == 10
     assert Config(**NEEDED, batch_size=8, epochs=2).steps == 10
     assert Config(**NEEDED, batch_size=8, epochs=2, steps=3).steps == 3
 
@@ -44,9 +46,10 @@ def test_presets_differ_in_what_they_say(monkeypatch):
 
 
 def test_every_preset_says_everything():
-    decided = {field.name for field in dataclasses.fields(Config)} - set(NEEDED) - {"names", "preset", "steps"}
+    fields = {field.name for field in dataclasses.fields(Config)}
+    decided = fields - set(NEEDED) - {"names", "preset", "classes", "decay_to"}
     for name, preset in PRESETS.items():
-        assert set(preset) == decided | {"epochs"}, name
+        assert set(preset) == decided | {"data", "epochs", "labels"}, name
 
 
 def test_a_configuration_is_keyword_only_and_goes_through_json():
@@ -158,6 +161,31 @@ class Points(Walk):
 
     def save_networks(self, folder):
         np.savez(folder / "walk.npz", place=self.place)
+
+
+class Anxious(Walk):
+    """One that has something to say, once, and cannot draw it."""
+
+    def watch(self, losses):
+        assert set(losses) == {"distance"}
+        return ["far from home"] if self.rng.bit_generator.state == self.third else []
+
+    def __init__(self):
+        super().__init__(seed=5)
+        ahead = np.random.default_rng(5)
+        ahead.standard_normal(6)                # two numbers a step
+        self.third = ahead.bit_generator.state
+
+    def draw_health(self, path):
+        raise RuntimeError("no pencil")
+
+
+def test_what_a_trainer_has_to_say_is_handed_on(tmp_path):
+    said, steps = [], []
+    with Run.create(tmp_path / "run", Anxious(), Length(12)) as run:
+        run.train(report=lambda step, losses: steps.append((step, len(said))), warn=said.append)
+    assert said == ["far from home", "health.png could not be drawn: RuntimeError: no pencil"]
+    assert steps[1:3] == [(2, 0), (3, 1)] and not (tmp_path / "run" / "health.png").exists()
 
 
 def same_files(a, b, but=()):
@@ -514,7 +542,7 @@ def test_a_program_can_do_what_the_commands_do(tmp_path):
     assert run.steps_done == 5
     drawn, labels = gan.generate(gan.load_generator(tmp_path / "run"), 3, seed=1, label=1)
     assert drawn.shape == (3, 8, 8, 1) and labels.tolist() == [1, 1, 1]
-    with pytest.raises(ValueError, match="preset must be one of default; got 'magic'"):
+    with pytest.raises(ValueError, match="preset must be one of default, .*, best; got 'magic'"):
         gan.new_run(tmp_path / "other", data=tmp_path / "mine.npz", preset="magic")
     assert not (tmp_path / "other").exists()
 

@@ -444,8 +444,8 @@ def new_trainer(width, **settings):
     """Both networks with DCGAN's first weights, N(0, 0.02),
     and all that the package's own training loop needs.
     """
-    return gan.Trainer(gan.Config(data=SOURCE, image_shape=(28, 28, 1), count=len(images), checksum=0, steps=0,
-                                  batch_size=BATCH, width=width, **settings), images)
+    return gan.Trainer(gan.Config(data=SOURCE, image_shape=(28, 28, 1), count=len(images), checksum=0, steps=1,
+                                  preset="plain", batch_size=BATCH, width=width, **settings), images)
 
 
 # %% [markdown]
@@ -616,9 +616,9 @@ if not SHORT:
 # %% [markdown]
 # ## Claim 8: digits, and a loss that rises while they get better
 #
-# Now 32 channels and a rate between the two, with the package's trainer (`minideconv train` on the
-# command line does this, with checkpoints). Samples always come from the same latents, so one
-# place in the picture is one digit growing.
+# Now 32 channels and a rate between the two, with the package's trainer (`minideconv train --preset
+# plain` on the command line does this, with checkpoints). Samples always come from the same latents,
+# so one place in the picture is one digit growing.
 
 # %%
 STEPS = 24 if SHORT else 1600

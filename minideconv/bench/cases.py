@@ -11,7 +11,9 @@ import numpy as np
 
 from .. import functional as F
 from .. import nn, optim
-from ..gan import LOSSES, Discriminator, Generator, Players, play_round
+from ..gan import LOSSES, PENALTIES, Discriminator, Generator, Players, Turn, play_round
+from ..gan.penalties import with_penalty
+from ..models import conditional
 from ..shapes import conv_size, transposed_size
 from ..tensor import Tensor
 
@@ -47,9 +49,15 @@ GROUPS = {              # what --only takes -> its heading
     "threads": "the same step on one thread",
     "pair": "one whole step of the 256x256x3 image-to-image pair",
     "pair4": "the same, batch 4",
+    "r1": "D's step of the default recipe, without R1 and with its double backward",
+    "default": "four rounds of the default recipe, one of them with R1 (without the average of G)",
     "batches": "one whole step of the reference GAN by batch size",
 }
-DEFAULT_GROUPS = ("layers", "layers4x4", "step", "threads", "pair")
+DEFAULT_GROUPS = ("layers", "layers4x4", "step", "threads", "pair", "r1", "default")
+RECIPE = {              # group -> (row, what of the recipe it runs)
+    "r1": [("D's step, batch 64", "step"), ("D's step with R1, batch 64", "step with R1")],
+    "default": [("default, 4 rounds, batch 64", "rounds")],
+}
 
 
 class Case(NamedTuple):
@@ -73,6 +81,8 @@ def cases(groups) -> list[Case]:
         elif group in ("step", "threads"):
             rows.append(Case(group, "GAN step, batch 128" + (", 1 thread" if group == "threads" else ""),
                              {"kind": "gan", "batch": 128}))
+        elif group in RECIPE:
+            rows += [Case(group, name, {"kind": "recipe", "what": what, "batch": 64}) for name, what in RECIPE[group]]
         elif group == "batches":
             rows += [Case(group, f"GAN step, batch {batch}", {"kind": "gan", "batch": batch}) for batch in BATCHES]
         else:
@@ -109,6 +119,8 @@ def build(spec):
     rng = np.random.default_rng(0)
     if spec["kind"] == "layer":
         return _layer(spec, rng)
+    if spec["kind"] == "recipe":
+        return _recipe(spec["what"], spec["batch"], rng)
     batch = spec["batch"]
     if spec["kind"] == "gan":
         networks = Generator((28, 28, 1), rng=rng), Discriminator((28, 28, 1), rng=rng)
@@ -132,6 +144,35 @@ def _layer(spec, rng):
         x.grad = weight.grad = None
         operation(x, weight, None, spec["stride"], spec["padding"]).backward(gradient)
     return run
+
+
+def recipe_networks(rng):
+    """The default's networks, for 28x28x1 images of 10 classes."""
+    return (conditional.Generator((28, 28, 1), classes=10, rng=rng),
+            conditional.Discriminator((28, 28, 1), classes=10, rng=rng))
+
+
+def _recipe(what, batch, rng):
+    """The default's round, four times, with R1 in the first; or D's half of it, with or without R1."""
+    generator, discriminator = recipe_networks(rng)
+    players = Players(generator, discriminator, *(optim.Adam(network.parameters(), 2e-3, (0.0, 0.99))
+                                                  for network in (generator, discriminator)))
+    loss = with_penalty(LOSSES["ns"], PENALTIES["r1"], 1.0, every=4)
+    real, fake = (Tensor(rng.random((batch, 28, 28, 1), np.float32)) for _ in range(2))
+    labels = np.arange(batch) % 10
+
+    def rounds():
+        for step in range(4):
+            latents = rng.standard_normal((batch, generator.latent), np.float32)
+            play_round(players, loss, real, latents, labels, step=step)
+
+    def half():
+        turn = Turn(generator, discriminator, real, fake, labels, step=0 if what == "step with R1" else 1)
+        parts = loss.discriminator(turn)
+        players.discriminator_optimizer.zero_grad()
+        (parts["game"] + parts["penalty"]).backward()
+        players.discriminator_optimizer.step()
+    return rounds if what == "rounds" else half
 
 
 def pair_networks(rng):

@@ -65,6 +65,8 @@ def _build(torch, case, layout):
     if case["kind"] == "layer":
         return _layer(torch, case, layout)
     batch = case["batch"]
+    if case["kind"] == "recipe":
+        return _recipe(torch, case["what"], batch, layout)
     if case["kind"] == "gan":
         networks, shape, noise = _reference_networks(torch.nn), (batch, 1, 28, 28), (batch, 100)
     else:
@@ -102,6 +104,64 @@ def _reference_networks(nn):
         nn.Conv2d(64, 128, 4, 2, 1, bias=False), nn.BatchNorm2d(128), nn.LeakyReLU(0.2),
         nn.Flatten(), nn.Linear(128 * 49, 1))
     return generator, discriminator
+
+
+def _recipe_networks(nn):
+    """models/conditional.py for 28x28x1 images of 10 classes: the layers by name, without the
+    labels' way through them.
+    """
+    generator = nn.ModuleDict({
+        "start": nn.Sequential(nn.Linear(74, 128 * 49, bias=False), nn.Unflatten(1, (128, 7, 7)), nn.BatchNorm2d(128),
+                               nn.LeakyReLU(0.2)),
+        "stage": nn.Sequential(nn.ConvTranspose2d(138, 64, 4, 2, 1, bias=False), nn.BatchNorm2d(64), nn.LeakyReLU(0.2)),
+        "image": nn.Sequential(nn.ConvTranspose2d(74, 1, 4, 2, 1), nn.Sigmoid())})
+    discriminator = nn.ModuleDict({
+        "features": nn.Sequential(nn.Conv2d(1, 64, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(64, 128, 4, 2, 1),
+                                  nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(128 * 49, 256), nn.LeakyReLU(0.2)),
+        "answer": nn.Linear(256, 1), "embedding": nn.Embedding(10, 256)})
+    return generator, discriminator
+
+
+def _recipe(torch, what, batch, layout):
+    """cases._recipe."""
+    generator, discriminator = (network.to(memory_format=layout) for network in _recipe_networks(torch.nn))
+    adam_g, adam_d = (torch.optim.Adam(network.parameters(), 2e-3, (0.0, 0.99))
+                      for network in (generator, discriminator))
+    real, fixed = (torch.rand(batch, 1, 28, 28).to(memory_format=layout) for _ in range(2))
+    labels = torch.arange(batch) % 10
+    rows = torch.nn.functional.one_hot(labels, 10).float()
+    softplus = torch.nn.functional.softplus
+
+    def draw():
+        x = generator["start"](torch.cat([torch.randn(batch, 64), rows], 1))
+        for name in ("stage", "image"):
+            x = generator[name](torch.cat([x, rows[:, :, None, None].expand(-1, -1, *x.shape[2:])], 1))
+        return x
+
+    def judge(x):
+        h = discriminator["features"](x)
+        return discriminator["answer"](h) + (discriminator["embedding"](labels) * h).sum(1, keepdim=True)
+
+    def half(fake, penalised):
+        adam_d.zero_grad(set_to_none=True)
+        loss = softplus(-judge(real)).mean() + softplus(judge(fake)).mean()
+        if penalised:
+            images = real.detach().requires_grad_()
+            slopes, = torch.autograd.grad(judge(images).sum(), images, create_graph=True)
+            loss = loss + 4 * 0.5 * (slopes ** 2).sum((1, 2, 3)).mean()
+        loss.backward()
+        adam_d.step()
+
+    def rounds():
+        for step in range(4):
+            fake = draw()
+            half(fake.detach(), step == 0)
+            adam_g.zero_grad(set_to_none=True)
+            discriminator.requires_grad_(False)         # as ours: D's own gradients are not asked for
+            softplus(-judge(fake)).mean().backward()
+            discriminator.requires_grad_(True)
+            adam_g.step()
+    return rounds if what == "rounds" else lambda: half(fixed, what == "step with R1")
 
 
 def _pair_networks(nn):

@@ -18,6 +18,20 @@ def whole(least: int):
     return parse
 
 
+def real(least: float, most: float = float("inf")):
+    """A number from `least` to `most`."""
+    def parse(text):
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected a number, got {text!r}") from None
+        if not least <= value <= most or value == float("inf"):
+            allowed = f"at least {least:g}" if most == float("inf") else f"from {least:g} to {most:g}"
+            raise argparse.ArgumentTypeError(f"must be {allowed}, got {text}")
+        return value
+    return parse
+
+
 def text(value: str) -> str:
     """Anything but nothing: an empty variable in a script is a mistake, not a wish for the
     default.

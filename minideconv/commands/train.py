@@ -3,7 +3,7 @@ import argparse
 import contextlib
 import sys
 
-from .arguments import place, text, threads, whole
+from .arguments import place, real, text, threads, whole
 from .console import say, settle
 
 DESCRIPTION = """\
@@ -15,40 +15,68 @@ losses.png), the generator and a checkpoint. A healthy discriminator loss wander
 fall to zero, and the generator's loss says nothing about quality. Look at the samples."""
 EXAMPLES = """\
 examples:
-  minideconv train                          the default: 60,000 digits drawn by a program, 3 epochs
-  minideconv train --data mnist --epochs 5  real MNIST, downloaded once
+  minideconv train                          the default: 60,000 digits drawn by a program, a few minutes
+  minideconv train --data mnist             real MNIST, downloaded once
+  minideconv train --preset ring            points in the plane, and how many of 8 modes are found
   minideconv train --data mine.npz          your pictures: images (N,H,W[,C]), H and W multiples of 4, at least 8
-  minideconv train --resume runs/strokes-1 --epochs 8
+  minideconv train --resume runs/strokes-1 --steps 9000
                                             train longer; after Ctrl-C or a crash it goes on exactly where it was"""
-FIXED = ("preset", "loss", "conditional", "batch_size", "seed", "out")      # what a resumed run keeps
+# What a resumed run keeps, besides RECIPE.
+FIXED = ("preset", "loss", "penalty", "networks", "conditional", "batch_size", "seed", "out")
+RECIPE = {              # settings of Config by the option's name: (kind, metavar, help)
+    "penalty_weight": (real(0), "W", "gamma of R1 and R2, lambda of WGAN-GP (default: 1, of WGAN-GP 10)"),
+    "penalty_every": (whole(1), "K", "the penalty in every K-th step, K times as much (default {})"),
+    "packing": (whole(1), "K", "samples that D judges together, PacGAN; unconditional runs (default {})"),
+    "shift": (whole(0), "PIXELS", "move real and fake images by up to so many (default {})"),
+    "smoothing": (real(0, 0.99), "S", "D's target for real images is 1 - S (default {:g})"),
+    "learning_rate": (real(0), "RATE", "of Adam, for both networks (default {:g})"),
+    "beta1": (real(0, 0.99999), "B", "Adam's memory of gradients (default {:g})"),
+    "beta2": (real(0, 0.99999), "B", "Adam's memory of their squares (default {:g})"),
+    "weight_decay": (real(0), "L2", "added to the gradients (default {:g})"),
+    "decay_from": (real(0, 1), "SHARE", "the rate falls after this share of the schedule; 1: never (default {:g})"),
+    "decay_to": (whole(1), "STEP", "the schedule's end (default: the preset's, or --steps where that is more)"),
+    "average": (real(0, 0.99999), "DECAY", "longest memory of the averaged generator; 0: no average (default {:g})"),
+    "latent": (whole(1), "N", "random numbers that an image is made from (default {})"),
+    "width": (whole(2), "N", "channels of the layer nearest to the image (default {})"),
+}
 
 
 def register(commands) -> None:
     """Add the command to what add_subparsers() gave."""
     from ..data import SOURCES
-    from ..gan import LOSSES, PRESETS
+    from ..gan import LOSSES, PENALTIES, PRESETS
+    from ..gan.networks import NETWORKS
     default = PRESETS["default"]
     parser = commands.add_parser("train", help="train a GAN and write a run folder", description=DESCRIPTION,
                                  epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=list(PRESETS), help=(
-        "the settings to begin with (default: default); the other options change them"))
+        "the settings to begin with (default: default, of points ring or grid); the other options change them"))
     parser.add_argument("--data", type=text, metavar="DATA", help=(
-        f"{', '.join(SOURCES)}, FILE.npz, FILE.npy, or a folder of PNG or JPEG files (default: strokes); "
-        "with --resume: where the run's images are now"))
+        f"{', '.join(SOURCES)}, FILE.npz, FILE.npy, or a folder of PNG or JPEG files (default: strokes, or the "
+        "preset's); with --resume: where the run's images are now"))
     parser.add_argument("--loss", choices=list(LOSSES), help="ns (default): non-saturating, Goodfellow et al. 2014")
+    parser.add_argument("--penalty", choices=list(PENALTIES), help=(
+        "what D pays for steep slopes (default r1); spectral normalises its layers instead"))
     labels = parser.add_mutually_exclusive_group()
     labels.add_argument("--conditional", action="store_true", default=None,
                         help="tell both networks the label of each image; sample --label D then draws a D")
     labels.add_argument("--unconditional", action="store_false", dest="conditional",
-                        help="tell them none, whatever the preset says")
+                        help="tell them none (the default tells them where the data have labels)")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=whole(1), metavar="N", help=(
-        f"times through the data, in all, a resumed run's past included (default {default['epochs']})"))
-    length.add_argument("--steps", type=whole(1), metavar="N", help="the same in steps (batches)")
+        "times through the data, in all, a resumed run's past included"))
+    length.add_argument("--steps", type=whole(1), metavar="N", help=(
+        f"the same in steps (batches; default {default['steps']:,})"))
     parser.add_argument("--batch-size", type=whole(2), metavar="N",
                         help=f"images per step (default {default['batch_size']})")
     parser.add_argument("--seed", type=whole(0), metavar="N",
                         help=f"two runs with one seed are equal to the last bit (default {default['seed']})")
+    recipe = parser.add_argument_group("the recipe", "what else a preset decides; the defaults named here are those "
+                                                     "of the default preset")
+    recipe.add_argument("--networks", choices=list(NETWORKS), help=f"(default {default['networks']})")
+    for name, (kind, metavar, words) in RECIPE.items():
+        recipe.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=metavar,
+                            help=words.format(default.get(name)))
     parser.add_argument("--out", type=place, metavar="RUN", help="the run folder (default runs/DATA-1, -2, ...)")
     parser.add_argument("--resume", type=place, metavar="RUN",
                         help="go on with a run; only --epochs or --steps may change")
@@ -67,15 +95,16 @@ def run(args) -> int:
     from ..gan import new_run, resume_run
     length = {"epochs": args.epochs, "steps": args.steps}
     if args.resume is not None:
-        fixed = [name for name in FIXED if getattr(args, name) is not None]
+        fixed = [name for name in (*FIXED, *RECIPE) if getattr(args, name) is not None]
         if fixed:
             raise ValueError(f"--{fixed[0].replace('_', '-')} cannot be given with --resume: a run keeps its "
                              "configuration; only --epochs or --steps may change")
         opened = resume_run(args.resume, data=args.data, data_dir=args.data_dir, **length)
     else:
-        opened = new_run(args.out, data=args.data or "strokes", data_dir=args.data_dir,
-                         preset=args.preset or "default", conditional=args.conditional, loss=args.loss,
-                         batch_size=args.batch_size, seed=args.seed, **length)
+        opened = new_run(args.out, data=args.data, data_dir=args.data_dir,
+                         preset=args.preset, conditional=args.conditional, loss=args.loss, penalty=args.penalty,
+                         networks=args.networks, batch_size=args.batch_size, seed=args.seed,
+                         **{name: getattr(args, name) for name in RECIPE}, **length)
     with opened:
         code = train(opened, args.checkpoint_every, args.profile)
     settle()                # a log that is full is no failure of the training
@@ -121,8 +150,8 @@ def describe(run) -> str:
         shown = ", ".join(config.names[:12]) + (", ..." if len(config.names) > 12 else "")
         told = "" if config.classes else "; the networks are not told which"
         classes = f" in {len(config.names)} classes ({shown}{told})"
-    size = "x".join(map(str, config.image_shape))
-    return (f"{config.count} images of {size}{classes} from {config.data}; {config.steps_per_epoch} steps an epoch; "
+    what = "points" if len(config.image_shape) == 1 else "images of " + "x".join(map(str, config.image_shape))
+    return (f"{config.count} {what}{classes} from {config.data}; {config.steps_per_epoch} steps an epoch; "
             f"writing to {run.folder}")
 
 

@@ -3,6 +3,7 @@ just changed.
 
 The trainer, the benchmark and the lessons all play this one.
 """
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +28,9 @@ class Turn(NamedTuple):
     real and fake: batches (N, ...) on the images' side. In D's turn `fake` is detached, so that
     D's loss cannot move G; in G's turn it is on the tape, and leads back to G. labels: (N,), or
     None where the networks are told none. rng: for a loss that draws numbers. step: rounds that
-    were played before this one, for a loss that does something only every so often.
+    were played before this one, for a loss that does something only every so often. view: what D
+    sees of a batch of images, a function (shifts, packs); None: the images as they are. smoothing:
+    how far D's target for real images lies below 1.
     """
     generator: Module
     discriminator: Module
@@ -36,13 +39,17 @@ class Turn(NamedTuple):
     labels: Any = None
     rng: np.random.Generator | None = None
     step: int = 0
+    view: Callable | None = None
+    smoothing: float = 0.0
 
     def judge(self, images) -> Tensor:
         """D's logits for images (N, ...) that have this round's labels."""
+        images = images if self.view is None else self.view(images)
         return self.discriminator(images) if self.labels is None else self.discriminator(images, self.labels)
 
 
-def play_round(players: Players, loss, real, latents, labels=None, *, rng=None, step: int = 0) -> dict:
+def play_round(players: Players, loss, real, latents, labels=None, *, rng=None, step: int = 0, view=None,
+               smoothing: float = 0.0) -> dict:
     """Play one round and give its losses: {"discriminator_loss": number, "generator_loss":
     number}, and the named parts of each.
 
@@ -50,13 +57,13 @@ def play_round(players: Players, loss, real, latents, labels=None, *, rng=None, 
         one number as a Tensor, or a dict of named parts, Tensors of one number (or plain numbers,
         which move nothing), whose sum is walked back from. The parts come back as
         "discriminator_NAME" and "generator_NAME".
-    real (N, ...), latents (N, ...), labels (N,) or None: one batch. rng, step: what Turn hands on
-    to the loss. Raises DivergedError where a loss is not finite, before its player moves.
+    real (N, ...), latents (N, ...), labels (N,) or None: one batch. rng, step, view, smoothing: what
+    Turn hands on to the loss. Raises DivergedError where a loss is not finite, before its player moves.
     """
     generator, discriminator, generator_optimizer, discriminator_optimizer = players
     latents, real = as_tensor(latents), as_tensor(real)
     fake = generator(latents) if labels is None else generator(latents, labels)
-    turn = Turn(generator, discriminator, real, fake.detach(), labels, rng, step)
+    turn = Turn(generator, discriminator, real, fake.detach(), labels, rng, step, view, smoothing)
 
     discriminator_optimizer.zero_grad()
     loss_d, parts_d = _total("discriminator", loss.discriminator(turn), step)

@@ -16,27 +16,32 @@ from ..train.run import Run, read_config, with_steps
 from .trainer import Trainer
 
 
-def new_run(out=None, *, data="strokes", data_dir=None, preset: str = "default", conditional: bool | None = None,
+def new_run(out=None, *, data=None, data_dir=None, preset: str | None = None, conditional: bool | None = None,
             **settings) -> Run:
     """A new run folder, ready for run.train(). Nothing is left behind where it cannot begin.
 
     out: the folder (None: runs/DATA-1, -2, ...). data: a named source, a file or a folder (see
-    data.load); data_dir: where the files of a named source lie. conditional: whether both networks
-    are told the labels. settings: of Config (epochs, steps, loss, batch_size, seed, ...); what is
-    left out or None is the preset's. Raises ValueError, in one line, for whatever does not fit.
+    data.load); None: the preset's. preset: None: the one for these data. data_dir: where the files
+    of a named source lie. conditional: whether both networks are told the labels; None: as the
+    preset says, where there are any. settings: of Config (epochs, steps, loss, batch_size, seed,
+    ...); what is left out or None is the preset's. Raises ValueError, in one line, for whatever
+    does not fit.
     """
-    images, labels, names, checksum = _load(data, data_dir)
-    stages(*images.shape[1:3])              # says which sizes the networks can be built for
-    if conditional and labels is None:
-        raise ValueError(f"--conditional needs labels, and {data} has none")
+    preset = preset or (data if data in PRESETS and data == PRESETS[data]["data"] else "default")
     if preset not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}; got {preset!r}")
+    data = PRESETS[preset]["data"] if data is None else data
+    images, labels, names, checksum = _load(data, data_dir)
+    networks = settings.get("networks") or PRESETS[preset]["networks"]
+    if images.ndim == 4 and networks != "mlp":
+        stages(*images.shape[1:3])          # says which sizes the networks can be built for
+    if conditional and labels is None:
+        raise ValueError(f"--conditional needs labels, and {data} has none")
     batch_size = settings.get("batch_size") or PRESETS[preset]["batch_size"]
     if batch_size > len(images):
         raise ValueError(f"--batch-size {batch_size} is more than the {len(images)} training images")
-    classes = None if conditional is None else len(names) if conditional else 0
     config = Config(data=data_room.resolve(data), image_shape=images.shape[1:], count=len(images), checksum=checksum,
-                    names=names, preset=preset, classes=classes, **settings)
+                    names=names, preset=preset, labels=conditional, **settings)
     trainer = Trainer(config, images, labels)
     return Run.create(out, trainer, config, name=Path(config.data).stem or "run")
 

@@ -45,6 +45,15 @@ def nearest(images, among, progress=quiet) -> tuple[np.ndarray, np.ndarray]:
     return indices, distances
 
 
+def nearest_few(images, among, count: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Return which `count` of N others are nearest to each of M images, the nearest first: indices int64 (M, count) and
+    distances float32 (M, count). All M x N distances are held at once, so M should be small.
+    """
+    points, others = flat_pair(unit_images(images), unit_images(among, "among"))
+    indices = np.argsort(squared_distances(points, others), axis=1, kind="stable")[:, :count]
+    return indices, np.sqrt(((points[:, np.newaxis] - others[indices]) ** 2).sum(axis=2))
+
+
 def squared_distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Return |p - o|^2 as float32 (M, N), of float32 rows (M, D) and (N, D), by one matrix product.
 

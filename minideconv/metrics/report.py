@@ -6,15 +6,17 @@
 A figure stands beside a published one only with the protocol of both named, and says so where it did not follow it.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from .. import data
 from . import check_labels, quiet, unit_images
 from .classifier import judge, shipped
 from .frechet import frechet_distance, precision_recall
+from .modes import MODES, class_shares, coverage
 from .modes import SAMPLES as POINTS
-from .modes import class_shares, coverage
-from .neighbours import error_rate, nearest
+from .neighbours import error_rate, nearest, nearest_few
 from .parzen import SAMPLES as WINDOWS
 from .parzen import VALIDATION, parzen
 
@@ -22,6 +24,21 @@ TEACHERS = 50_000           # samples that the nearest-neighbour classifier lear
 FEATURES = 10_000           # samples whose features are compared
 COPIES = 1_000              # samples whose nearest training image is looked for
 HELD_OUT = 50_000           # training images from this one on choose Parzen's sigma
+SHOWN, NEIGHBOURS = 16, 3   # samples whose nearest training images are shown, and how many of these
+SHARES = np.linspace(0, 1, 21)      # of the images: the distances below which so many lie
+
+
+class Real(NamedTuple):
+    """What samples are measured against. test: None where the source has no test split."""
+    source: str
+    train: data.DataSet
+    test: data.DataSet | None
+
+
+def read_real(source="mnist", folder=None) -> Real:
+    """The real data of a source; arguments and errors are those of `data.read`."""
+    train = data.read(source, "train", folder)
+    return Real(data.resolve(source), train, data.read(source, "test", folder) if source in data.SOURCES else None)
 
 
 def evaluate(samples, labels=None, source="mnist", folder=None, progress=quiet) -> dict:
@@ -37,84 +54,116 @@ def evaluate(samples, labels=None, source="mnist", folder=None, progress=quiet) 
         neighbour_error  error; labels, and a source with a test split
         distance         the digit-feature distance, its floor (None without a test split), and the classifier's hash
         precision_recall precision and recall, and those of as many real test images
-        classes          shares of the ten digits, and of samples (and real test images) that the classifier is sure of
-        nearest          distances of samples from their nearest training images: median and least, and for test images
+        classes          shares of the ten digits, of samples that the classifier is sure of, and of those that it reads
+                         "as_asked" for; the first two for real test images too
+        nearest          distances of samples from their nearest training images: median, least and quantiles (SHARES),
+                         and for test images; of the samples "shown", the three nearest training images by number
     with "count", how many samples were used, and "by_protocol", whether that and the source are the protocol's.
-    distance, precision_recall and classes need images of 28 x 28 x 1; classes are the digits', whatever the source.
+    distance, precision_recall and classes need images of 28 x 28 x 1, and classes data that may be digits.
     Raises ValueError or TypeError where samples or labels do not fit.
+    """
+    return measure(samples, labels, read_real(source, folder), progress)
+
+
+def measure(samples, labels, real: Real, progress=quiet, scale: float = 1.0) -> dict:
+    """The same for data that were read before.
+
+    scale: what the latents were multiplied by, as far as one knows. No published figure was made with another scale
+    than 1, so none stands beside such a report, which names its "scale".
     """
     samples = np.asarray(samples) if not isinstance(samples, np.ma.MaskedArray) else samples
     if len(samples) < 4:
         raise ValueError(f"samples must be at least 4, got {len(samples)}")
-    report = {"source": data.resolve(source), "samples": len(samples)}
+    report = {"source": real.source, "samples": len(samples), **({} if scale == 1 else {"scale": scale})}
     if samples.ndim == 2:
+        if real.source not in MODES:
+            raise ValueError(f"points (N, 2) are measured against {' or '.join(MODES)}, "
+                             f"got {samples.shape} and the data {real.source}")
         used = samples[:POINTS]
-        found = {**coverage(used, source), "count": len(used), "by_protocol": len(used) == POINTS}
-        return {**report, "coverage": found}
+        return {**report, "coverage": {**coverage(used, real.source), "count": len(used),
+                                       "by_protocol": len(used) == POINTS and scale == 1}}
     samples = unit_images(samples, "samples")
-    train = data.read(source, "train", folder)
-    test = data.read(source, "test", folder) if source in data.SOURCES else None
-    if samples.shape[1:] != train.images.shape[1:]:
-        raise ValueError(f"samples must be of the size of the images of {source}, {train.images.shape[1:]}, "
-                         f"got {samples.shape[1:]}")
-    if labels is not None:
-        labels = check_labels(labels, len(samples))
-        if not 0 <= labels.min() <= labels.max() < len(train.names or ()):
-            raise ValueError(f"labels must be those of {source}, 0 to {len(train.names or ()) - 1}, "
-                             f"got {labels.min()} to {labels.max()}")
-    if test is not None:
-        report.update(_by_protocol(samples, labels, source, train, test, progress))
+    labels = _check_fit(samples, labels, real)
+    if real.test is not None:
+        report.update(_by_protocol(samples, labels, real, scale, progress))
     if samples.shape[1:] == (28, 28, 1):
-        report.update(_by_features(samples, train, test, progress))
-    report["nearest"] = _copies(samples, train, test, progress)
+        report.update(_by_features(samples, labels, real, progress))
+    report["nearest"] = _copies(samples, real, progress)
     return report
 
 
-def _by_protocol(samples, labels, source, train, test, progress):
+def _check_fit(samples, labels, real):
+    """The labels as int64 (N,), or None. ValueError where samples or labels are not of the kind of the real ones."""
+    size, names = real.train.images.shape[1:], real.train.names or ()
+    if samples.shape[1:] != size:
+        raise ValueError(f"samples must be of the size of the images of {real.source}, {size}, got {samples.shape[1:]}")
+    if labels is None:
+        return None
+    labels = check_labels(labels, len(samples))
+    if not 0 <= labels.min() <= labels.max() < len(names):
+        raise ValueError(f"labels must be those of {real.source}, 0 to {len(names) - 1}, "
+                         f"got {labels.min()} to {labels.max()}")
+    return labels
+
+
+def _by_protocol(samples, labels, real, scale, progress):
     """The two figures that the literature has of pixels."""
-    report = {}
+    report, train, test = {}, real.train, real.test
+    theirs = real.source == "mnist" and scale == 1
     validation = train.images[HELD_OUT:HELD_OUT + VALIDATION]
     if len(validation):
         found = parzen(samples[:WINDOWS], validation, test.images, progress)
         count = min(len(samples), WINDOWS)
-        report["parzen"] = {**found._asdict(), "count": count, "by_protocol": source == "mnist" and count == WINDOWS}
+        report["parzen"] = {**found._asdict(), "count": count, "by_protocol": theirs and count == WINDOWS}
     if labels is not None:
         count = min(len(samples), TEACHERS)
         error = error_rate(samples[:count], labels[:count], test.images, test.labels, progress)
-        report["neighbour_error"] = {"error": error, "count": count,
-                                     "by_protocol": source == "mnist" and count == TEACHERS}
+        report["neighbour_error"] = {"error": error, "count": count, "by_protocol": theirs and count == TEACHERS}
     return report
 
 
-def _by_features(samples, train, test, progress):
-    """What the classifier of digits sees."""
+def _by_features(samples, labels, real, progress):
+    """What the classifier of digits sees. Where the classes are known to be others than digits, it cannot name them."""
     count = min(len(samples), FEATURES)
-    real, _ = judge(train.images, progress=progress)
+    among, _ = judge(real.train.images, progress=progress)
+    names = real.train.names
+    digits = set(names or ()) <= set(data.DIGITS)
 
     def against_real(images):
-        features, probabilities = judge(images[:count], progress=progress)
-        return (frechet_distance(features, real), precision_recall(real[:count], features), class_shares(probabilities))
+        features, probabilities = judge(images, progress=progress)
+        return frechet_distance(features, among), precision_recall(among[:count], features), probabilities
 
-    distance, (precision, recall), classes = against_real(samples)
+    distance, (precision, recall), probabilities = against_real(samples[:count])
     report = {"distance": {"distance": distance, "floor": None, "classifier": shipped().hash, "count": count},
-              "precision_recall": {"precision": precision, "recall": recall, "count": count},
-              "classes": {**classes, "count": count}}
-    if test is not None:        # as many real images that nobody learned from: what samples can hope for
-        floor, (precision, recall), classes = against_real(test.images)
+              "precision_recall": {"precision": precision, "recall": recall, "count": count}}
+    if digits:
+        report["classes"] = {**class_shares(probabilities), "count": count}
+        if labels is not None:
+            asked = np.array([int(name) for name in names])[labels[:count]]
+            report["classes"]["as_asked"] = float((probabilities.argmax(axis=1) == asked).mean())
+    if real.test is not None:       # as many real images that nobody learned from: what samples can hope for
+        # Evenly chosen where they are too many: MNIST's first 5,000 test images are others than its last ones.
+        some = np.linspace(0, len(real.test.images) - 1, min(count, len(real.test.images))).astype(int)
+        floor, (precision, recall), probabilities = against_real(real.test.images[some])
         report["distance"]["floor"] = floor
         report["precision_recall"].update(real_precision=precision, real_recall=recall)
-        report["classes"].update(real_sure=classes["sure"])
+        if digits:
+            classes = class_shares(probabilities)
+            report["classes"].update(real_sure=classes["sure"], real_shares=classes["shares"])
     return report
 
 
-def _copies(samples, train, test, progress):
+def _copies(samples, real, progress):
     """Are samples nearer to training images than images are that nobody learned from?"""
-    _, distances = nearest(samples[:COPIES], train.images, progress)
-    found = {"median": float(np.median(distances)), "least": float(distances.min()), "count": len(distances)}
-    if test is not None:
-        _, distances = nearest(test.images[:COPIES], train.images, progress)
-        found.update(test_median=float(np.median(distances)), test_least=float(distances.min()))
-    return found
+    _, distances = nearest(samples[:COPIES], real.train.images, progress)
+    found = {"median": float(np.median(distances)), "least": float(distances.min()), "count": len(distances),
+             "quantiles": np.quantile(distances, SHARES).tolist()}
+    if real.test is not None:
+        _, distances = nearest(real.test.images[:COPIES], real.train.images, progress)
+        found.update(test_median=float(np.median(distances)), test_least=float(distances.min()),
+                     test_quantiles=np.quantile(distances, SHARES).tolist())
+    training, distances = nearest_few(samples[:SHOWN], real.train.images, NEIGHBOURS)
+    return {**found, "shown": {"training": training.tolist(), "distances": distances.round(3).tolist()}}
 
 
 PUBLISHED = {       # (who, figure); never to be compared with figures of another protocol
@@ -134,14 +183,17 @@ PUBLISHED = {       # (who, figure); never to be compared with figures of anothe
 
 def table(report: dict) -> str:
     """Return what `evaluate` found as lines of text, each figure with its protocol and the published ones below it."""
-    lines = [f"{report['samples']} samples, data {report['source']}"]
+    scale = report.get("scale", 1)
+    lines = [f"{report['samples']} samples, data {report['source']}"
+             + ("" if scale == 1 else f", latents scaled by {scale:g}: less variety if below 1")]
     for key, part in report.items():
         if key in _SECTIONS:
             title, rows = _SECTIONS[key](part)
             if part.get("by_protocol", True):
                 rows += PUBLISHED.get(report["source"] if key == "coverage" else key, ())
             else:
-                rows.append(("published figures", f"not comparable, their protocol is {_PROTOCOL[key]}"))
+                theirs = _PROTOCOL[key] if scale == 1 else "latents as they are drawn"
+                rows.append(("published figures", f"not comparable, their protocol is {theirs}"))
             lines += ["", title, *(f"  {who:<52} {figure}" for who, figure in rows)]
     return "\n".join(lines)
 
@@ -165,6 +217,7 @@ def _distance_rows(part):
     rows = [("these samples from the training images", f"{part['distance']:.2f}")]
     if part["floor"] is not None:
         rows.append(("real test images from the training images (floor)", f"{part['floor']:.2f}"))
+    rows.append(("FID in Inception features, as published", "not comparable"))
     return (f"Digit-feature distance, not an Inception FID: Frechet distance in 128 features, {part['count']} samples, "
             f"classifier {part['classifier'][:12]}", rows)
 
@@ -182,6 +235,8 @@ def _class_rows(part):
         rows.append(("sure of real test images' digits", f"{100 * part['real_sure']:.1f} %"))
     rows.append(("rarest and most frequent digit",
                  f"{100 * part['rarest']:.1f} % and {100 * part['most_frequent']:.1f} %"))
+    if "as_asked" in part:
+        rows.append(("read as the digit that was asked for", f"{100 * part['as_asked']:.1f} %"))
     return f"Classes that the classifier sees: {part['count']} samples", rows
 
 

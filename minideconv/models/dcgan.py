@@ -32,12 +32,12 @@ def stages(height: int, width: int) -> int:
     return count
 
 
-def _widths(count: int, width: int) -> list[int]:
+def widths_of(count: int, width: int) -> list[int]:
     """Channels after 1, 2, ... halvings."""
     return [min(width * 2 ** stage, max(WIDEST, width)) for stage in range(count)]
 
 
-def _small_weights(module, rng) -> None:
+def small_weights(module, rng) -> None:
     """DCGAN's start: every kernel and matrix from N(0, 0.02), biases zero, batch norm the
     identity.
     """
@@ -62,6 +62,18 @@ def one_hot(labels, classes: int) -> np.ndarray:
     return rows
 
 
+def join(x, labels, classes: int):
+    """Labels (N,) joined as one-hot features to rows x (N, F), as constant maps to images x (N, H,
+    W, C). With 0 classes x as it is.
+    """
+    if not classes:
+        return x
+    x, rows = as_tensor(x), one_hot(labels, classes)
+    if x.ndim == 4:
+        rows = broadcast_to(rows[:, None, None, :], (*x.shape[:3], classes))
+    return concatenate([x, rows], axis=-1)
+
+
 class Generator(nn.Module):
     """Latents z (N, latent) -> images (N, H, W, C) in [0, 1]. With classes > 0 it also takes
     labels (N,), joined to z as one-hot.
@@ -69,11 +81,12 @@ class Generator(nn.Module):
     image_shape: (H, W, C). width: channels of the layer nearest to the image. ValueError for sizes
     that `stages` refuses.
     """
+    uniform = None                      # the latents are from N(0, 1)
 
     def __init__(self, image_shape, latent=100, width=64, classes=0, *, rng=None):
         height, breadth, channels = image_shape
         count = stages(height, breadth)
-        widths = _widths(count, width)
+        widths = widths_of(count, width)
         base = height >> count, breadth >> count, widths[-1]
         self.latent, self.classes = latent, classes
         layers = [nn.Linear(latent + classes, int(np.prod(base)), bias=False, rng=rng), nn.Reshape(*base),
@@ -83,12 +96,10 @@ class Generator(nn.Module):
                        nn.BatchNorm2d(narrow), nn.LeakyReLU(0.2)]
         layers += [nn.ConvTranspose2d(widths[0], channels, 4, 2, 1, rng=rng), nn.Sigmoid()]
         self.layers = nn.Sequential(*layers)
-        _small_weights(self, rng)
+        small_weights(self, rng)
 
     def forward(self, z, labels=None):
-        if self.classes:
-            z = concatenate([as_tensor(z), one_hot(labels, self.classes)], axis=1)
-        return self.layers(z)
+        return self.layers(join(z, labels, self.classes))
 
 
 class Discriminator(nn.Module):
@@ -101,18 +112,72 @@ class Discriminator(nn.Module):
     def __init__(self, image_shape, width=64, classes=0, *, rng=None):
         height, breadth, channels = image_shape
         count = stages(height, breadth)
-        widths = _widths(count, width)
+        widths = widths_of(count, width)
         self.classes = classes
         layers = [nn.Conv2d(channels + classes, widths[0], 4, 2, 1, rng=rng), nn.LeakyReLU(0.2)]
         for narrow, wide in zip(widths[:-1], widths[1:], strict=True):
             layers += [nn.Conv2d(narrow, wide, 4, 2, 1, bias=False, rng=rng), nn.BatchNorm2d(wide), nn.LeakyReLU(0.2)]
         layers += [nn.Flatten(), nn.Linear((height >> count) * (breadth >> count) * widths[-1], 1, rng=rng)]
         self.layers = nn.Sequential(*layers)
-        _small_weights(self, rng)
+        small_weights(self, rng)
 
     def forward(self, images, labels=None):
-        if self.classes:
-            planes = one_hot(labels, self.classes)[:, None, None, :]                                # (N, 1, 1, classes)
-            images = as_tensor(images)
-            images = concatenate([images, broadcast_to(planes, images.shape[:3] + planes.shape[3:])], axis=3)
-        return self.layers(images)
+        return self.layers(join(images, labels, self.classes))
+
+
+class RadfordGenerator(nn.Module):
+    """The generator of Radford et al. 2015 for MNIST, as their code has it: [z, label] -> 1024 ->
+    [label] 7x7x128 -> [label] tconv 5x5 s2 -> 64 -> [label] tconv 5x5 s2 -> C, sigmoid.
+
+    z (N, latent) is from U(-1, 1). No biases; batch norm has no weights, and the batch's own
+    statistics always. Sides of the images are multiples of 4 (ValueError).
+    """
+    uniform = 1.0                       # the latents' bound
+
+    def __init__(self, image_shape, latent=100, width=64, classes=0, *, rng=None):
+        height, breadth, channels = image_shape
+        stages(height, breadth)
+        base = height // 4, breadth // 4, 2 * width
+        self.latent, self.classes = latent, classes
+        self.parts = [
+            nn.Sequential(nn.Linear(latent + classes, 16 * width, bias=False, rng=rng), _plain_norm(16 * width),
+                          nn.ReLU()),
+            nn.Sequential(nn.Linear(16 * width + classes, int(np.prod(base)), bias=False, rng=rng),
+                          _plain_norm(int(np.prod(base))), nn.ReLU(), nn.Reshape(*base)),
+            nn.Sequential(nn.ConvTranspose2d(base[2] + classes, width, 5, 2, 2, 1, bias=False, rng=rng),
+                          _plain_norm(width), nn.ReLU()),
+            nn.Sequential(nn.ConvTranspose2d(width + classes, channels, 5, 2, 2, 1, bias=False, rng=rng), nn.Sigmoid())]
+        small_weights(self, rng)
+
+    def forward(self, z, labels=None):
+        for part in self.parts:
+            z = part(join(z, labels, self.classes))
+        return z
+
+
+class RadfordDiscriminator(nn.Module):
+    """Its opponent: [label] conv 5x5 s2 -> 64 -> [label] conv 5x5 s2 -> 128 -> [label] 1024 ->
+    [label] 1, LReLU 0.2 between them. Images (N, H, W, C) -> logits (N, 1).
+    """
+
+    def __init__(self, image_shape, width=64, classes=0, *, rng=None):
+        height, breadth, channels = image_shape
+        stages(height, breadth)
+        self.classes, flat = classes, height // 4 * (breadth // 4) * 2 * width
+        self.parts = [
+            nn.Sequential(nn.Conv2d(channels + classes, width, 5, 2, 2, bias=False, rng=rng), nn.LeakyReLU(0.2)),
+            nn.Sequential(nn.Conv2d(width + classes, 2 * width, 5, 2, 2, bias=False, rng=rng), _plain_norm(2 * width),
+                          nn.LeakyReLU(0.2), nn.Flatten()),
+            nn.Sequential(nn.Linear(flat + classes, 16 * width, bias=False, rng=rng), _plain_norm(16 * width),
+                          nn.LeakyReLU(0.2)),
+            nn.Linear(16 * width + classes, 1, bias=False, rng=rng)]
+        small_weights(self, rng)
+
+    def forward(self, images, labels=None):
+        for part in self.parts:
+            images = part(join(images, labels, self.classes))
+        return images
+
+
+def _plain_norm(features):
+    return nn.BatchNorm2d(features, affine=False, track_running_stats=False)

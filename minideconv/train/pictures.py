@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import storage
-from ..draw.figure import new_figure, style
+from ..draw.figure import PALETTE, new_figure, style
 
 SCALE_TO = 512          # pixels: grids of small images are enlarged by a whole factor to about this
 STYLES = [("#0b5394", "-"), ("#e69138", "--"), ("#1c1c1c", "-."), ("#6aa84f", ":"), ("#a64d79", (0, (5, 1))),
@@ -36,6 +36,28 @@ def save_grid(path, images, columns=None) -> None:
     """The grid as PNG."""
     from PIL import Image
     storage.replace(path, lambda file: Image.fromarray(grid(images, columns)).save(file, "PNG"))
+
+
+@style()
+def save_figure(path, figure) -> None:
+    """A Figure as PNG."""
+    storage.replace(Path(path), lambda file: figure.savefig(file, dpi=110, format="png"))
+
+
+def save_scatter(path, points, real=None) -> None:
+    """Points (N, 2) as PNG, with `real` ones (M, 2), where given, as crosses below them, which set what is shown."""
+    with style():
+        figure = new_figure(5, 5)
+        axes = figure.subplots()
+        if real is not None:
+            axes.scatter(*real.T, s=12, c=PALETTE["middle"], marker="+", linewidths=0.5, label="data")
+            low, high = real.min(axis=0), real.max(axis=0)
+            margin = 0.15 * (high - low)
+            axes.set(xlim=(low[0] - margin[0], high[0] + margin[0]), ylim=(low[1] - margin[1], high[1] + margin[1]))
+        axes.scatter(*points.T, s=3, c=PALETTE["accent"], linewidths=0, label="samples")
+        axes.set_aspect("equal")
+        axes.legend(loc="upper right")
+        save_figure(path, figure)
 
 
 def class_grid(classes, images: int = 64) -> tuple:
@@ -106,4 +128,4 @@ def draw_losses(folder, title: str = "Losses", levels=None) -> None:
         axes.set(xlabel="step", ylabel="loss", title=title)
         axes.legend(loc="upper right")
         axes.spines[["top", "right"]].set_visible(False)
-        storage.replace(Path(folder) / "losses.png", lambda file: figure.savefig(file, dpi=110, format="png"))
+        save_figure(Path(folder) / "losses.png", figure)

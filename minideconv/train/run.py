@@ -1,7 +1,8 @@
 """A training run on disk: what it writes while it trains, and how it goes on after any
 interruption.
 
-    config.json  losses.csv  losses.png  samples/step_000128.png ...  training.gif  checkpoint.npz  generator.npz
+    config.json  losses.csv  losses.png  health.png  samples/step_000128.png ...  training.gif
+    checkpoint.npz  generator.npz
 
 Every file but losses.csv is written beside and renamed. losses.csv is flushed before each
 checkpoint and cut back to the checkpoint's step when a run is resumed, so that it always ends up
@@ -19,6 +20,8 @@ and, where it has more to say, any of
     draw_samples(path)          writes the PNG itself, where its samples are no images
     columns                     of the grid that samples() are shown in (left out: as many as rows)
     chart                       {"title": ..., "levels": {label: height}} for losses.png
+    watch(losses)               lines for the reader about the step that gave them, such as signs of a failing game
+    draw_health(path)           writes the PNG of what it watched
     save_networks(folder)       writes what is of use without the trainer, such as generator.npz
 
 Its configuration is a dataclass with `steps` (in all), `steps_per_epoch` and `to_json()`.
@@ -139,9 +142,10 @@ class Run:
 
         Checkpoints at every epoch's end, every `checkpoint_every` steps and at the end; samples at
         every epoch's end and, while much changes, at steps 16, 32, 64, ... Ctrl-C acts at a step's
-        end: saves and raises Interrupted. A picture that cannot be drawn is a line for warn(text),
-        once. Raises DivergedError where a loss or a weight is no number any more, OSError, naming
-        the file, where the disk takes no more; the last checkpoint is kept.
+        end: saves and raises Interrupted. warn(text) gets what the trainer's `watch` has to say, and
+        a line about a picture that cannot be drawn, once. Raises DivergedError where a loss or a
+        weight is no number any more, OSError, naming the file, where the disk takes no more; the
+        last checkpoint is kept.
         """
         config = self.config
         self._warn, self._warned = warn, set()
@@ -152,6 +156,7 @@ class Run:
                     losses = self.trainer.step()
                     self.steps_done = step = self.steps_done + 1
                     rows.add(step, losses)
+                    self._watch(losses)
                     ends = step % config.steps_per_epoch == 0 or step == config.steps
                     if ends or (step >= 16 and step & (step - 1) == 0):
                         self.draw_samples()
@@ -189,9 +194,17 @@ class Run:
                 pictures.save_grid(path, self.trainer.samples(), getattr(self.trainer, "columns", None))
 
     def draw_losses(self) -> None:
-        """losses.png."""
+        """losses.png, and health.png where the trainer has one."""
         with self._picture("losses.png"):
             pictures.draw_losses(self.folder, **getattr(self.trainer, "chart", {}))
+        if hasattr(self.trainer, "draw_health"):
+            with self._picture("health.png"):
+                self.trainer.draw_health(self.folder / "health.png")
+
+    def _watch(self, losses):
+        if hasattr(self.trainer, "watch"):
+            for line in self.trainer.watch(losses):
+                self._warn(line)
 
     @contextlib.contextmanager
     def _picture(self, name):
