@@ -355,12 +355,12 @@ def test_the_boundary_is_where_the_table_says():
 @pytest.mark.parametrize("count, taps_apart", [(1, True), (40, False)])
 def test_both_sides_of_a_large_kernel(monkeypatch, count, taps_apart):
     """A kernel that is large beside its columns gets its gradient tap by tap, otherwise from shares of the batch."""
-    seen, correlate = set(), columns.correlate
+    seen, correlate = set(), columns.correlate_by_columns
 
     def watched(x, y, window, *rest):
         seen.add(window.kernel)
         correlate(x, y, window, *rest)
-    monkeypatch.setattr(columns, "correlate", watched)
+    monkeypatch.setattr(columns, "correlate_by_columns", watched)
     monkeypatch.setattr(lowering, "COLUMN_BYTES", 1000)
     geometry, rng = Geometry((5, 6), (3, 3), (3, 2), (2, 2), ((1, 1), (0, 0)), (1, 1)), np.random.default_rng(0)
     x, y = integers(rng, count, 5, 6, 3), integers(rng, count, 3, 3, 8)

@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from windows import integers, touches
 
-from minideconv.kernels.fast import columns, combinations, compiled, loops, products, tiles
-from minideconv.kernels.fast.combinations import Taps, Tiling
+from minideconv.kernels.fast import columns, combinations, compiled, loops, products, taps, tiles
+from minideconv.kernels.fast.combinations import Tiling
 from minideconv.kernels.fast.products import PANEL_BYTES, ROWS
+from minideconv.kernels.fast.taps import Taps
 from minideconv.kernels.reference import AdamStep, Affine
 from minideconv.shapes import Window
 
@@ -81,7 +82,7 @@ def trilinear(draw, rng, dtype):
     return x, y, integers(rng, dtype, *window.kernel, channels, outputs), window
 
 
-def gather(draw, rng, dtype):
+def gather_by_columns(draw, rng, dtype):
     x, y, w, window = trilinear(draw, rng, dtype)
     expected = np.zeros_like(y)
     for i, j, u, v, h, k in touches(window):
@@ -89,7 +90,7 @@ def gather(draw, rng, dtype):
     return Case((x, in_panels(w.reshape(-1, w.shape[3]), dtype), window, y), {3: expected})
 
 
-def scatter(draw, rng, dtype):
+def scatter_by_columns(draw, rng, dtype):
     x, y, w, window = trilinear(draw, rng, dtype)
     expected = np.zeros_like(x)
     for i, j, u, v, h, k in touches(window):
@@ -97,7 +98,7 @@ def scatter(draw, rng, dtype):
     return Case((y, in_panels(w.reshape(-1, w.shape[3]).T, dtype), window, x), {3: expected})
 
 
-def correlate(draw, rng, dtype):
+def correlate_by_columns(draw, rng, dtype):
     x, y, w, window = trilinear(draw, rng, dtype)
     add = draw(st.sampled_from([0, 1, 3]))
     expected = w * (add != 0)
@@ -407,12 +408,12 @@ def untile_weights(draw, rng, dtype):
     return Case((shares.reshape(len(shares), count, -1, w.shape[3]), taps, a, w), {3: expected})
 
 
-CASES = {columns: (im2col, col2im, gather, scatter, correlate), products: (pack,),
-         combinations: (tile, multiply_tiles, correlate_tiles, untile, tile_weights, untile_weights),
+CASES = {columns: (im2col, col2im, gather_by_columns, scatter_by_columns, correlate_by_columns), products: (pack,),
+         combinations: (tile, multiply_tiles, correlate_tiles, untile), taps: (tile_weights, untile_weights),
          loops: (max_switches, take_pixels, put_pixels, gate, moments, normalise, normalise_sums, normalise_input,
                  adam)}
 # They add to, or leave, what is there.
-READ_AND_WRITTEN = {"adam", "correlate", "correlate_tiles", "untile", "untile_weights"}
+READ_AND_WRITTEN = {"adam", "correlate_by_columns", "correlate_tiles", "untile", "untile_weights"}
 
 
 def kernels_of(module):
@@ -420,6 +421,14 @@ def kernels_of(module):
     compiled_here = {name for name, value in vars(module).items() if isinstance(getattr(value, "_cache", None),
                                                                                 compiled.Cache)}
     return {name for name in compiled_here if inspect.getmodule(vars(module)[name].py_func) is module}
+
+
+def test_parts_of_kernels_are_not_called_from_python():
+    window = Window((1, 1), (1, 1), (0, 0), (1, 1), (2, 2), (2, 2))
+    arguments = np.zeros((1, 2, 2, 1)), window, np.zeros((1, 2, 2, 1, 1, 1))
+    columns.im2col(*arguments)
+    with pytest.raises(TypeError, match="NUMBA_DISABLE_JIT"):
+        columns.im2col.py_func(*arguments)
 
 
 @pytest.mark.parametrize("module", CASES)
@@ -486,13 +495,13 @@ def test_whole_blocks_and_their_edges(dtype, channels, outputs, count, side):
     columns.im2col(x, window, cols)
     matrix, features = cols.reshape(-1, len(taps)), y.reshape(-1, outputs)
     forth, back, stamped, share = np.empty_like(y), np.empty_like(x), np.empty_like(x), np.zeros_like(taps)
-    columns.gather(x, in_panels(taps, dtype), window, forth)
+    columns.gather_by_columns(x, in_panels(taps, dtype), window, forth)
     assert np.array_equal(forth.reshape(-1, outputs), matrix @ taps)
-    columns.scatter(y, in_panels(taps.T, dtype), window, back)
+    columns.scatter_by_columns(y, in_panels(taps.T, dtype), window, back)
     columns.col2im((features @ taps.T).reshape(cols.shape), window, stamped)
     assert np.array_equal(back, stamped)
     for add in (0, 1):
-        columns.correlate(x, y, window, add, share)
+        columns.correlate_by_columns(x, y, window, add, share)
     assert np.array_equal(share, 2 * matrix.T @ features)
 
 
@@ -511,11 +520,12 @@ def test_more_tiles_and_channels_than_are_multiplied_at_a_time(monkeypatch, dtyp
     columns.im2col(x, window, cols)
     matrix, taps = cols.reshape(-1, w[..., 0].size), w.reshape(-1, outputs)
     forth, back, stamped = np.empty_like(y), np.empty_like(x), np.empty_like(x)
-    assert tiles.gather(x, w, window, None, forth) == [] == tiles.scatter(y, w, window, None, back)
+    assert tiles.gather_by_tiles(x, w, window, None, forth) == [] == tiles.scatter_by_tiles(y, w, window, None, back)
     assert np.array_equal(forth.reshape(-1, outputs), matrix @ taps)
     columns.col2im((y.reshape(-1, outputs) @ taps.T).reshape(cols.shape), window, stamped)
     assert np.array_equal(back, stamped)
-    assert np.array_equal(tiles.correlate(x, y, window).reshape(-1, outputs), matrix.T @ y.reshape(-1, outputs))
+    share = tiles.correlate_by_tiles(x, y, window).reshape(-1, outputs)
+    assert np.array_equal(share, matrix.T @ y.reshape(-1, outputs))
 
 
 PRODUCTS = """
@@ -534,7 +544,7 @@ for channels, outputs, kernel in ((3, 2, 2), (9, 40, 2), (9, 33, 3)):
         assert np.array_equal(fast.gather(x, w, window), y)
         assert np.array_equal(fast.scatter(y, w, window), reference.scatter(y, w, window))
         assert np.array_equal(fast.correlate(x, y, window), reference.correlate(x, y, window))
-print(type(columns.gather).__name__)
+print(type(columns.gather_by_columns).__name__)
 """
 
 

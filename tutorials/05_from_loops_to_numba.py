@@ -221,24 +221,20 @@ figure.keep(draw_times(), "05_loops.png")
 # %% [markdown]
 # ## Stepping through it
 #
-# Machine code has no Python lines to step through. Three ways back:
+# Machine code has no Python lines to step through. Two ways back:
 #
 # - `md.kernels.use("reference")`: plain NumPy runs, arrays in, array out, a dozen lines for each
 #   operation. A convolution is `im2col(x, window)` and one `@`, as above. These functions are the
 #   definition of what those of the same names in `kernels/fast/` must do.
-# - `columns.im2col.py_func(...)`: the Python function that was compiled. (`fast.im2col` makes the
-#   array and hands parts of the batch to it, on all threads.)
 # - `NUMBA_DISABLE_JIT=1 python -m pdb your_script.py`: nothing is compiled, your debugger steps
 #   into every loop. Use tiny arrays, as this lesson does under that setting. Breakpoints inside a
 #   pool's thread need a debugger that follows threads: set `MINIDECONV_NUM_THREADS=1`.
 
 # %%
 small, three = integers(1, 5, 5, 2), Window((3, 3), (2, 2), (1, 1), (1, 1), (5, 5), (3, 3))
-cols = {name: np.empty((1, 3, 3, 3, 3, 2), np.float32) for name in ("python", "compiled")}
-plain_python = getattr(columns.im2col, "py_func", columns.im2col)
-for im2col, result in zip((plain_python, columns.im2col), cols.values(), strict=True):
-    im2col(small, three, result)
-    assert np.array_equal(result, reference.im2col(small, three))
+cols = np.empty((1, 3, 3, 3, 3, 2), np.float32)
+columns.im2col(small, three, cols)
+assert np.array_equal(cols, reference.im2col(small, three))
 
 kernels.use("reference")
 x, w = layers["small"]
@@ -487,7 +483,7 @@ pixels, features = a.reshape(1, 1, tall, terms), outs["a register block"].reshap
 one_tap = Window((1, 1), (1, 1), (0, 0), (1, 1), (1, tall), (1, tall))
 by_hand = {"compiled loops": lambda: product_loops(a, b, outs["compiled loops"]),
            "BLAS": lambda: np.matmul(a, b, out=outs["BLAS"]),
-           "a register block": lambda: columns.gather(pixels, panels, one_tap, features)}
+           "a register block": lambda: columns.gather_by_columns(pixels, panels, one_tap, features)}
 
 # %%
 with threadpool_limits(1):
@@ -501,7 +497,7 @@ assert all(np.array_equal(out, outs["BLAS"]) for out in outs.values())
 #
 # Columns of the whole batch of 128 are 26 MB: 16 numbers for every 4 that the image has. Written
 # to main memory and read back, they cost memory and time. The engine never writes them all:
-# `columns.gather` fills the windows of some dozen pixels, multiplies them while they are in the
+# `columns.gather_by_columns` fills the windows of some dozen pixels, multiplies them while they are in the
 # core's cache, and overwrites them with the next. What a thread takes from the batch at a time, a
 # chunk, is a few images, counted in the bytes that their columns would take
 # (`lowering.COLUMN_BYTES`, or as much as the kernel takes, which every chunk reads). Too small is
@@ -561,13 +557,13 @@ figure.keep(draw_budgets(), "05_chunks.png")
 # each be treated in this way:
 
 # %%
-data, kernel, outputs = tiles.FILTERINGS[2]                                 # (3, 3), (3, 2), (3, 2)
+data, taps, outputs = tiles.FILTERINGS[2]                                   # (3, 3), (3, 2), (3, 2)
 d, g = integers(3), integers(2)
-three = (data @ d) * (kernel @ g)                                           # three products
+three = (data @ d) * (taps @ g)                                             # three products
 assert np.array_equal(outputs.T @ three, [d[0] * g[0] + d[1] * g[1], d[1] * g[0] + d[2] * g[1]])
 
 d, g = integers(3, 3), integers(2, 2)                                       # in two dimensions: a 2x2 tile of outputs
-nine = (data @ d @ data.T) * (kernel @ g @ kernel.T)
+nine = (data @ d @ data.T) * (taps @ g @ taps.T)
 slow = np.array([[(d[i:i + 2, j:j + 2] * g).sum() for j in range(2)] for i in range(2)])
 assert np.array_equal(outputs.T @ nine @ outputs, slow)
 assert nine.size == 9 and slow.size * g.size == 16                          # the claim: 9 products do the work of 16
@@ -582,19 +578,19 @@ assert nine.size == 9 and slow.size * g.size == 16                          # th
 
 # %%
 def multiplications_of(function):
-    """Both kernels end with what they write; for each number of it there are as many products as
-    the panels have rows.
-    """
-    gather, tile_products, counts = columns.gather, tiles.tile_products, []
+    """For each number that they write there are as many products as the panels have rows."""
+    gather, multiply_tiles, counts = columns.gather_by_columns, tiles.multiply_tiles, []
 
     def counting_gather(x, panels, window, y):
         counts.append(y.size * panels.shape[-2])
         gather(x, panels, window, y)
 
-    def counting_tiles(x, tiling, panels, out):
-        counts.append(out.size * panels.shape[-2])
-        tile_products(x, tiling, panels, out)
-    with patch.object(columns, "gather", counting_gather), patch.object(tiles, "tile_products", counting_tiles):
+    def counting_tiles(parts, tiling, images, panels, out):
+        out[:], inner = np.nan, panels.shape[-2]
+        multiply_tiles(parts, tiling, images, panels, out)
+        counts.append(np.count_nonzero(~np.isnan(out)) * inner)                 # the rest is room for odd sizes
+    with patch.object(columns, "gather_by_columns", counting_gather), \
+            patch.object(tiles, "multiply_tiles", counting_tiles):
         function()
     return sum(counts)
 

@@ -126,7 +126,7 @@ def col2im(cols, window, x):
 
 
 @jit
-def gather(x, panels, window, y):
+def gather_by_columns(x, panels, window, y):
     """y (N, OH, OW, O) = the columns of x times the matrix (KH*KW*C, O) of the panels."""
     count, rows, columns, outputs = y.shape
     inner, lanes = panels.shape[1:]
@@ -144,8 +144,8 @@ def gather(x, panels, window, y):
 
 
 @jit
-def scatter(y, panels, window, x):
-    """The transpose of gather: y times the matrix (O, KH*KW*C) of the panels, as columns added up
+def scatter_by_columns(y, panels, window, x):
+    """The transpose of gather_by_columns: y times the matrix (O, KH*KW*C) of the panels, as columns added up
     to x (N, H, W, C).
     """
     count, rows, columns, outputs = y.shape
@@ -168,7 +168,7 @@ def scatter(y, panels, window, x):
 
 
 @jit
-def correlate(x, y, window, add, w):
+def correlate_by_columns(x, y, window, add, w):
     """w (KH*KW*C, O) = (or += where add is not 0) the columns of x, transposed, times y (N, OH, OW,
     O).
     """

@@ -74,8 +74,20 @@ def jit(function):
     return dispatcher
 
 
-# Parts of kernels are kept with each of them, not on their own.
-jit_inside = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_SETTINGS)
+def _only_inside(*arguments, **settings):
+    raise TypeError("this is a part of compiled kernels, not to be called from Python; "
+                    "with NUMBA_DISABLE_JIT=1 all of it is Python")
+
+
+def jit_inside(function):
+    """A part of kernels, kept with each of them. It has no entry from Python, which would take as
+    long to compile as the part itself: a call from there raises TypeError.
+    """
+    dispatcher = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_SETTINGS)(function)
+    if not config.DISABLE_JIT:
+        # What has no entry must not be found: a call would jump to address zero.
+        dispatcher._insert, dispatcher._compile_for_args = (lambda *entry, **kind: None), _only_inside
+    return dispatcher
 
 
 def plain(array: np.ndarray) -> np.ndarray:

@@ -41,7 +41,7 @@ def gather(x, w, window: Window, bias=None):
     y = np.empty((len(x), *window.features, w.shape[3]), x.dtype)
     shorter = tiles.suits(window, *w.shape[2:], len(x))
     if shorter:
-        chunks = tiles.gather(x, w, window, bias, y)
+        chunks = tiles.gather_by_tiles(x, w, window, bias, y)
     else:
         chunks = parallel.chunks(len(x), window.features[0], row_bytes, max(COLUMN_BYTES, w.nbytes))
     panels = _packed(w.reshape(-1, w.shape[3]), transposed=False) if chunks else None           # (KH*KW*C, O)
@@ -49,7 +49,8 @@ def gather(x, w, window: Window, bias=None):
     def task(index):
         first, last, top, bottom = chunks[index]
         part = y[first:last, top:bottom]
-        columns.gather(x[first:last], panels, _from_row(window, top * window.stride[0]), kept := _beside(part, shorter))
+        chunk, kept = _from_row(window, top * window.stride[0]), _beside(part, shorter)
+        columns.gather_by_columns(x[first:last], panels, chunk, kept)
         _settle(part, kept, bias)
     parallel.run(task, len(chunks))
     return y
@@ -69,7 +70,7 @@ def scatter(y, w, window: Window, bias=None):
     row_bytes = -(-_row_bytes(window, channels, y.itemsize) // window.stride[0])
     shorter = tiles.suits(window, *w.shape[2:], len(y))
     if shorter:
-        chunks = tiles.scatter(y, w, window, bias, x)
+        chunks = tiles.scatter_by_tiles(y, w, window, bias, x)
     else:
         chunks = parallel.chunks(len(y), height, row_bytes, max(COLUMN_BYTES, w.nbytes))
     panels = _packed(w.reshape(-1, w.shape[3]), transposed=True) if chunks else None            # of (O, KH*KW*C)
@@ -79,7 +80,8 @@ def scatter(y, w, window: Window, bias=None):
         start, stop = touching_range(top, bottom, window.kernel[0], window.stride[0], window.padding[0],
                                      window.dilation[0], window.features[0])
         part, band = x[first:last, top:bottom], _from_row(window, start * window.stride[0] - top)
-        columns.scatter(plain(y[first:last, start:stop]), panels, band, kept := _beside(part, shorter))
+        kept = _beside(part, shorter)
+        columns.scatter_by_columns(plain(y[first:last, start:stop]), panels, band, kept)
         _settle(part, kept, bias)
     parallel.run(task, len(chunks))
     return x
@@ -93,9 +95,9 @@ def correlate(x, y, window: Window):
         return reference.by_group(correlate, window, x, y)
     x, y = plain(x), plain(y)
     if tiles.suits(window, x.shape[3], y.shape[3], len(x)):
-        w = tiles.correlate(x, y, window)
-        return w if tiles.finite(w) else np.where(np.isfinite(w), w, _by_columns(x, y, window))
-    return _by_columns(x, y, window)
+        w = tiles.correlate_by_tiles(x, y, window)
+        return w if tiles.finite(w) else np.where(np.isfinite(w), w, _correlate_directly(x, y, window))
+    return _correlate_directly(x, y, window)
 
 
 def _beside(part, shorter):
@@ -113,7 +115,7 @@ def _settle(part, direct, bias):
         part += bias
 
 
-def _by_columns(x, y, window: Window):
+def _correlate_directly(x, y, window: Window):
     """`correlate` the direct way."""
     channels, outputs = x.shape[3], y.shape[3]
     row_bytes = _row_bytes(window, channels, x.itemsize)
@@ -121,12 +123,13 @@ def _by_columns(x, y, window: Window):
     if 4 * w.nbytes > len(x) * window.features[0] * row_bytes:
         # Shares would be larger than columns: a tap at a time, over the whole batch.
         chunks = parallel.chunks(len(x), window.features[0], row_bytes, COLUMN_BYTES)
-        parallel.run(lambda n: _correlate(x, y, _one_tap(window, *divmod(n, window.kernel[1])), chunks, w[n]), len(w))
+        taps = [_one_tap(window, *divmod(n, window.kernel[1])) for n in range(len(w))]
+        parallel.run(lambda n: _correlate_chunks(x, y, taps[n], chunks, w[n]), len(w))
     else:
         # All taps, over a part of the batch: shares of the sum.
         groups = parallel.shares(len(x), window.features[0], row_bytes, COLUMN_BYTES, w.nbytes)
         shares = np.empty((len(groups), len(w) * channels, outputs), x.dtype)
-        parallel.run(lambda n: _correlate(x, y, window, groups[n], shares[n]), len(groups))
+        parallel.run(lambda n: _correlate_chunks(x, y, window, groups[n], shares[n]), len(groups))
         shares.sum(axis=0, out=w.reshape(shares.shape[1:]))
     return w.reshape(*window.kernel, channels, outputs)
 
@@ -137,12 +140,12 @@ def _one_tap(window: Window, u: int, v: int) -> Window:
     return window._replace(kernel=(1, 1), padding=padding)
 
 
-def _correlate(x, y, window: Window, chunks, w):
+def _correlate_chunks(x, y, window: Window, chunks, w):
     """dT/dw summed over the chunks in their order, written into w."""
     w[...] = 0
     for first, last, top, bottom in chunks:
         features = plain(y[first:last, top:bottom])
-        columns.correlate(x[first:last], features, _from_row(window, top * window.stride[0]), 1, w)
+        columns.correlate_by_columns(x[first:last], features, _from_row(window, top * window.stride[0]), 1, w)
 
 
 def _packed(matrix, transposed):

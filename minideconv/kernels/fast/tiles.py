@@ -26,19 +26,11 @@ import numpy as np
 
 from ... import parallel
 from ...shapes import Window, touching_range
-from .combinations import (
-    Taps,
-    Tiling,
-    correlate_tiles,
-    multiply_tiles,
-    tile,
-    tile_weights,
-    untile,
-    untile_weights,
-)
+from .combinations import Tiling, correlate_tiles, multiply_tiles, tile, untile
 from .compiled import plain
 from .filterings import FILTERINGS
 from .products import PANEL_BYTES, ROWS, pack, panels
+from .taps import Taps, tile_weights, untile_weights
 
 PART_BYTES = 1 << 21        # what the parts of a chunk may take
 
@@ -176,7 +168,7 @@ def _finish(part, bias) -> bool:
     return True
 
 
-def gather(x, w, window: Window, bias, y) -> list:
+def gather_by_tiles(x, w, window: Window, bias, y) -> list:
     """dT/dy, plus a bias, into y, as lowering.gather; the chunks that are not finite are returned.
     """
     layer = _Layer(window, *w.shape[2:], x.dtype)
@@ -196,7 +188,7 @@ def gather(x, w, window: Window, bias, y) -> list:
     return redo
 
 
-def scatter(y, w, window: Window, bias, x) -> list:
+def scatter_by_tiles(y, w, window: Window, bias, x) -> list:
     """dT/dx, plus a bias, into x, as lowering.scatter; the chunks that are not finite are returned.
     """
     layer = _Layer(window, *w.shape[2:], y.dtype)
@@ -220,7 +212,7 @@ def scatter(y, w, window: Window, bias, x) -> list:
     return redo
 
 
-def correlate(x, y, window: Window):
+def correlate_by_tiles(x, y, window: Window):
     """dT/dw, as lowering.correlate."""
     layer = _Layer(window, x.shape[3], y.shape[3], x.dtype)
     sizes = [(layer.blocks(group), layer.entry(group), layer.outputs) for group in layer.groups]
