@@ -7,10 +7,11 @@ import numpy as np
 
 from .. import optim
 from ..models.dcgan import Discriminator, Generator
+from ..states import random_state, restore_random
 from ..tensor import Tensor, no_grad
 from ..train.config import Config
 from ..train.pictures import class_grid
-from ..train.state import collect, random_generators, random_state, restore, restore_random
+from ..train.state import collect, random_generators, restore
 from .losses import LOSSES
 from .round import Players, play_round
 
