@@ -79,3 +79,16 @@ def test_the_readers_settings_and_backend_are_left_alone():
         assert matplotlib.rcParams["font.size"] == 33
         with figure.style():
             assert matplotlib.rcParams["font.size"] == figure.SETTINGS["font.size"]
+
+
+@pytest.mark.parametrize("variables, folder", [({}, "pictures"), ({"MINIDECONV_SHORT": "1"}, "pictures/short"),
+                                               ({"MINIDECONV_SHORT": "1", "MINIDECONV_PICTURES": "else"}, "else")])
+def test_a_lessons_picture_takes_no_kept_ones_place(variables, folder, tmp_path, monkeypatch):
+    for name in ("MINIDECONV_SHORT", "MINIDECONV_PICTURES"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path / "01_lesson.py"))
+    figure.keep(figure.new_figure(1, 1), "01_a.png")
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png")] == [f"{folder}/01_a.png"]
