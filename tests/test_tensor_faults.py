@@ -66,7 +66,7 @@ def test_fault_08_nothing_to_iterate_over_is_an_error():
     assert [float(t) for t in md.Tensor(np.array([1.0, 2.0]))] == [1.0, 2.0]
 
 
-@pytest.mark.parametrize("kind", [md.no_grad, enable_grad, lambda: observe(lambda name, direction, call: call())])
+@pytest.mark.parametrize("kind", [md.no_grad, enable_grad])
 def test_fault_12_a_context_may_be_entered_again(kind):
     x, context = md.Tensor(np.ones(2), requires_grad=True), kind()
     with context:
@@ -78,6 +78,17 @@ def test_fault_12_a_context_may_be_entered_again(kind):
             with context:
                 pass
         assert not (x * 2).requires_grad
+
+
+def test_fault_12_an_observer_may_be_entered_again():
+    seen, x = [], md.Tensor(np.ones(2))
+    context = observe(lambda name, direction, call: (seen.append(name), call())[1])
+    with context:
+        with context:
+            x * 2
+        x + 1
+    x - 1
+    assert seen == ["multiply", "add"]
 
 
 def test_fault_12_the_slope_of_a_power_for_its_exponent_at_zero():
@@ -133,7 +144,7 @@ def test_fault_17_the_rule_of_positions_is_said():
         ops.sum(md.Tensor(np.ones((2, 3))), 0)
 
 
-@pytest.mark.parametrize("distance", [1e-9, 5e-8, 2e-7, 3.3e-7, 5e-7, 9e-7, -2e-7, -6e-7])
+@pytest.mark.parametrize("distance", [1e-9, 5e-8, 1.1e-7, 2e-7, 3.3e-7, 5e-7, 9e-7, -2e-7, -6e-7])
 @pytest.mark.parametrize("fn", [F.relu, abs, lambda t: F.leaky_relu(t, 0.2) * 3, lambda t: md.maximum(t, 2 * t)])
 def test_fault_18_a_kink_beside_the_entry_is_a_kink(fn, distance):
     with pytest.raises(md.GradcheckError, match="kink"):
