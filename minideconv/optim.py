@@ -11,6 +11,7 @@ import numpy as np
 
 from . import kernels
 from .kernels.reference import AdamStep
+from .states import fitting
 from .tensor import Tensor
 
 Parameters = Tensor | Iterable[Tensor]
@@ -83,16 +84,8 @@ class Optimizer:
         Raises KeyError for missing or unknown keys, ValueError for a shape or a rate out of its
         range, TypeError for what are no numbers.
         """
-        mine = self.state_dict()
-        if set(mine) != set(state):
-            missing, unknown = sorted(set(mine) - set(state)), sorted(set(state) - set(mine), key=str)
-            raise KeyError(f"state of another optimizer: missing {missing}, unknown {unknown}")
-        for key, value in mine.items():
-            given, expected = np.asarray(state[key]), np.asarray(value)
-            if given.shape != expected.shape:
-                raise ValueError(f"{key} must have shape {expected.shape}; got {given.shape}")
-            if not np.can_cast(given.dtype, expected.dtype, "same_kind"):
-                raise TypeError(f"{key} must be numbers that fit into {expected.dtype}; got {given.dtype}")
+        mine = {key: np.asarray(value) for key, value in self.state_dict().items()}
+        fitting("state of another optimizer", mine, state)
         self.lr = _number("lr", float(state["lr"]))
         self.steps[...] = state["steps"]
         for place, own in enumerate(self.state):

@@ -6,8 +6,6 @@ import functools
 import inspect
 import itertools
 import json
-import os
-import subprocess
 import sys
 
 import numpy as np
@@ -204,16 +202,13 @@ def test_profile_table_says_what_its_numbers_mean():
     assert sum(shares) == pytest.approx(100, abs=0.06 * len(shares))
 
 
-def test_train_profile_prints_the_table_and_goes_on(tmp_path):
-    path = tmp_path / "mine.npz"
+def test_train_profile_prints_the_table_and_goes_on(tmp_path, capsys):
+    path = tmp_path / "mine.npz"            # more than all the steps see: every epoch's end draws pictures
     np.savez(path, images=np.random.default_rng(0).integers(0, 256, (480, 8, 8), np.uint8))
 
     def train(*arguments):
-        command = [sys.executable, "-m", "minideconv", "train", "--data", path, "--batch-size", "16", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path,
-                              env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        assert cli.main(["train", "--data", str(path), "--batch-size", "16", *map(str, arguments)]) == 0
+        return capsys.readouterr().out
     printed = train("--steps", "27", "--out", tmp_path / "a", "--profile")
     assert printed.count("where the time of a step goes (mean of 20 steps)") == 1
     assert "where the time" not in train("--steps", "27", "--out", tmp_path / "b")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minideconv import cli
+from minideconv import cli, parallel
 from minideconv.commands.console import patient
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -22,22 +22,21 @@ RUN_FILES = {"config.json", "losses.csv", "losses.png", "health.png", "samples",
              "checkpoint.npz"}
 
 
-def environment(threads="1", **more):
+def environment(**more):
     """Of a process that runs this package from anywhere. An environment variable that is None is taken away."""
     path = os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))
-    found = {**os.environ, "PYTHONPATH": path, "MINIDECONV_NUM_THREADS": threads, **more}
+    found = {**os.environ, "PYTHONPATH": path, "MINIDECONV_NUM_THREADS": "1", **more}
     return {name: str(value) for name, value in found.items() if value is not None}
 
 
-def minideconv(*arguments, threads="1", cwd=None, **more):
+def minideconv(*arguments, **more):
     return subprocess.run(
         [*BASE, *map(str, arguments)],
         capture_output=True,
         text=True,
         errors="replace",
-        cwd=cwd,
         timeout=120,
-        env=environment(threads, **more),
+        env=environment(**more),
     )
 
 
@@ -112,11 +111,16 @@ def test_a_run_leaves_what_it_promises(whole):
         assert all(file[name].dtype.kind in "fiU" for name in file.files)
 
 
-def test_threads_do_not_change_a_run(whole, data, tmp_path):
-    done = minideconv(
-        "train", "--data", data, "--epochs", 3, "--batch-size", 16, "--seed", 3, "--out", tmp_path / "run", threads="2"
-    )
-    assert done.returncode == 0 and same_run(whole, tmp_path / "run")
+def test_threads_and_processes_do_not_change_a_run(whole, data, tmp_path, capsys):
+    """The run in a process of its own has one thread, this one two."""
+    former, folder = parallel.num_threads(), tmp_path / "run"
+    parallel.set_num_threads(2)
+    try:
+        settings = ["--epochs", 3, "--batch-size", 16, "--seed", 3, "--out", folder]
+        assert in_process(capsys, "train", "--data", data, *settings)[0] == 0
+    finally:
+        parallel.set_num_threads(former)
+    assert same_run(whole, folder)
 
 
 def test_kills_at_any_moment_and_resume_end_bit_identical(whole, data, tmp_path, capsys):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import minideconv as md
 import minideconv.functional as F
 from minideconv import parallel, shapes
+from minideconv.kernels import fast
 from minideconv.kernels.fast import columns, lowering, tiles
 
 
@@ -316,11 +317,12 @@ def test_special_geometries(kernels, name, count):
 @pytest.mark.parametrize("channels, outputs, groups", [(2, 3, 1), (3, 2, 1), (3, 3, 1), (4, 5, 1), (6, 6, 2)])
 @pytest.mark.parametrize("kernel, stride", tiles.LAYERS)
 @pytest.mark.parametrize("budget", [1000, tiles.PART_BYTES])
-def test_both_sides_of_the_boundary_to_fewer_products(kernels, monkeypatch, features, padding, channels, outputs,
-                                                      groups, kernel, stride, budget):
-    """Some layers with many channels (here: 3) are computed in another way, in bands or whole
+def test_both_sides_of_the_boundary_to_fewer_products(monkeypatch, features, padding, channels, outputs, groups, kernel,
+                                                      stride, budget):
+    """Some layers with many channels (here: 3) are computed in another way by the fast kernels, in bands or whole
     images; it must be exact on integers too.
     """
+    assert md.kernels.active() is fast
     monkeypatch.setitem(tiles.LAYERS, (kernel, stride), 3)
     monkeypatch.setattr(tiles, "PART_BYTES", budget)
     monkeypatch.setattr(tiles, "POSITIONS", 1)

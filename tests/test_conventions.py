@@ -306,4 +306,5 @@ def test_command_line(tmp_path, capsys):
     args = parser.parse_args(line.split())
     args.run(args)
     printed = capsys.readouterr().out
+    assert f"wrote {tmp_path / 'words.png'}" in printed
     assert "padding=((1, 1), (1, 1))" in printed and "pads=[1, 1, 1, 1]" in printed

@@ -19,7 +19,7 @@ from minideconv.bench import report
 from minideconv.draw import figure, heatmap, matrix, overlap, sizes, step, tape, walk
 folder = sys.argv[1]
 w = np.arange(1.0, 5).reshape(2, 2)
-short = walk.conv(np.ones((3, 3)), w)
+short = walk.conv(np.ones((2, 3)), w)
 row = dict(group="step", name="one_row", gflops=50.0, gflop=1.0, torch_ms=None, reference_ms=80.0)
 results = dict(rows=[row], matrix_gflops=100.0, machine=dict(torch=None, processor="a_processor", threads=1))
 pictures = {
@@ -31,13 +31,13 @@ pictures = {
 for name, picture in pictures.items():
     figure.save(picture, f"{folder}/{name}")
 """
-SETTINGS = {
-    "tex": "text.usetex: True\n",
-    "fonts": "font.family: No Such Font\nmathtext.fontset: custom\nfont.size: 40\n",
-    "dark": "axes.facecolor: black\nfigure.facecolor: black\ntext.color: white\nlines.linewidth: 9\naxes.grid: True\n",
-    "page": "savefig.bbox: tight\nsavefig.transparent: True\nfigure.autolayout: True\nsavefig.dpi: 30\n",
-    "backend": "backend: no_such_backend\n",
-}
+TEX = "text.usetex: True\n"
+FONTS = "font.family: No Such Font\nmathtext.fontset: custom\nfont.size: 40\n"
+DARK = "axes.facecolor: black\nfigure.facecolor: black\ntext.color: white\nlines.linewidth: 9\naxes.grid: True\n"
+PAGE = "savefig.bbox: tight\nsavefig.transparent: True\nfigure.autolayout: True\nsavefig.dpi: 30\n"
+# Each is a process that draws everything, so what cannot hide another's effect shares one: name: (matplotlibrc,
+# MPLBACKEND). The backend of the matplotlibrc counts only where the environment names none.
+SETTINGS = {"tex": (TEX + DARK, "nonsense"), "fonts": (FONTS + PAGE, "tkagg"), "backend": ("backend: no_such\n", None)}
 
 
 def drawn(folder, settings, backend=None):
@@ -60,14 +60,9 @@ def plain(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_fault_22_pictures_are_the_same_under_any_matplotlibrc(name, plain, tmp_path):
+def test_fault_22_pictures_are_the_same_under_any_matplotlibrc_and_backend(name, plain, tmp_path):
     assert len(plain) == 8
-    assert drawn(tmp_path / name, SETTINGS[name], backend="nonsense") == plain
-
-
-@pytest.mark.parametrize("backend", ["nonsense", "tkagg"])
-def test_fault_22_pictures_need_no_backend(backend, plain, tmp_path):
-    assert drawn(tmp_path / backend, "", backend) == plain
+    assert drawn(tmp_path / name, *SETTINGS[name]) == plain
 
 
 def test_the_readers_settings_and_backend_are_left_alone():
@@ -84,3 +79,16 @@ def test_the_readers_settings_and_backend_are_left_alone():
         assert matplotlib.rcParams["font.size"] == 33
         with figure.style():
             assert matplotlib.rcParams["font.size"] == figure.SETTINGS["font.size"]
+
+
+@pytest.mark.parametrize("variables, folder", [({}, "pictures"), ({"MINIDECONV_SHORT": "1"}, "pictures/short"),
+                                               ({"MINIDECONV_SHORT": "1", "MINIDECONV_PICTURES": "else"}, "else")])
+def test_a_lessons_picture_takes_no_kept_ones_place(variables, folder, tmp_path, monkeypatch):
+    for name in ("MINIDECONV_SHORT", "MINIDECONV_PICTURES"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path / "01_lesson.py"))
+    figure.keep(figure.new_figure(1, 1), "01_a.png")
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png")] == [f"{folder}/01_a.png"]

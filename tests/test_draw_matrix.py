@@ -87,11 +87,12 @@ def test_wrong_arguments_are_named():
         matrix.conv_matrix(np.ones((3, 3)), (2, 2))
 
 
-def test_command_line(tmp_path):
+def test_command_line(tmp_path, capsys):
     import argparse
     parser = argparse.ArgumentParser()
     matrix.register(parser.add_subparsers())
     line = f"matrix --size 4 5 --kernel 2 3 --stride 2 --padding same --out {tmp_path}/matrix.png"
     args = parser.parse_args(line.split())
     args.run(args)
+    assert capsys.readouterr().out == f"wrote {tmp_path / 'matrix.png'}\n"
     assert (tmp_path / "matrix.png").stat().st_size > 1000

@@ -206,7 +206,8 @@ def test_command_line(tmp_path, capsys):
                   f"--out {tmp_path}/steps.png --frames 1")
     args.run(args)
     assert (tmp_path / "steps.png").stat().st_size > 1000
-    assert "2x3 features" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "2x3 features" in printed and f"wrote {tmp_path / 'steps.png'}" in printed
 
 
 @pytest.mark.parametrize("line, message", [

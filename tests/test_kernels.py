@@ -17,6 +17,7 @@ from windows import integers, touches
 import minideconv as md
 import minideconv.functional as F
 from minideconv.kernels import fast, reference
+from minideconv.kernels.fast import rows
 from minideconv.kernels.reference import AdamStep, Affine
 from minideconv.shapes import Window
 
@@ -138,9 +139,15 @@ def test_pooling_switches(dtype, data, seed):
 AXES = st.sampled_from([(5, 3), (2, 3, 4, 2), (130, 2), (1, 1)])
 
 
+@pytest.fixture(params=[64, rows.ROW_BYTES], ids=["many parts", "one part"])
+def parts(request, monkeypatch):
+    """Of `fast`, which merges what it finds in parts of this many bytes."""
+    monkeypatch.setattr(rows, "ROW_BYTES", request.param)
+
+
 @DTYPES
 @given(shape=AXES, slope=st.sampled_from([1.0, 0.0, 0.25, -0.5]), seed=st.integers(0, 2 ** 16))
-def test_ramps_and_affine_maps(dtype, shape, slope, seed):
+def test_ramps_and_affine_maps(parts, dtype, shape, slope, seed):
     """On a lattice that is exact in binary and never lands on the kink."""
     rng, c = np.random.default_rng(seed), shape[-1]
     x, g = integers(rng, dtype, *shape) / 2, integers(rng, dtype, *shape)
@@ -162,11 +169,12 @@ def test_ramps_and_affine_maps(dtype, shape, slope, seed):
 
 @DTYPES
 @given(shape=AXES, far=st.sampled_from([0, 30]), seed=st.integers(0, 2 ** 16))
-def test_moments(dtype, shape, far, seed):
+def test_moments(parts, dtype, shape, far, seed):
     x = (np.random.default_rng(seed).standard_normal(shape) + far).astype(dtype)
-    rows = x.reshape(-1, shape[-1]).astype(np.float64)
-    mean = [sum(column) / len(column) for column in rows.T]
-    variance = [sum((value - m) ** 2 for value in column) / len(column) for column, m in zip(rows.T, mean, strict=True)]
+    columns = x.reshape(-1, shape[-1]).astype(np.float64).T
+    mean = [sum(column) / len(column) for column in columns]
+    variance = [sum((value - m) ** 2 for value in column) / len(column)
+                for column, m in zip(columns, mean, strict=True)]
     for found in both("moments", x):
         assert np.allclose(found[0], mean, rtol=0, atol=1e-6) and np.allclose(found[1], variance, rtol=1e-5, atol=1e-9)
         assert found[0].dtype == found[1].dtype == np.float64

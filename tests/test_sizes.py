@@ -119,4 +119,6 @@ def test_command_line(tmp_path, capsys):
     sizes.register(parser.add_subparsers())
     args = parser.parse_args(f"sizes 28 --from 7 --max-kernel 4 --out {tmp_path}/sizes.png".split())
     args.run(args)
-    assert "28 from 7" in capsys.readouterr().out and (tmp_path / "sizes.png").exists()
+    printed = capsys.readouterr().out
+    assert "28 from 7" in printed and f"wrote {tmp_path / 'sizes.png'}" in printed
+    assert (tmp_path / "sizes.png").exists()

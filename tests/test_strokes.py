@@ -186,15 +186,15 @@ def test_a_pen_that_stops_at_both_ends_goes_straight():
 
 
 def test_a_small_network_trained_on_strokes_alone_reads_real_digits(mnist_folder):
-    """What strokes are for: standing in for MNIST. 20,000 of them, two epochs, 90 % of the real test digits."""
+    """What strokes are for: standing in for MNIST. 10,000 of them, two epochs, 90 % of the real test digits."""
     rng = np.random.default_rng(0)
     network = nn.Sequential(nn.Conv2d(1, 32, 4, 2, 1, rng=rng), nn.LeakyReLU(0.1),
                             nn.Conv2d(32, 64, 4, 2, 1, bias=False, rng=rng), nn.BatchNorm2d(64), nn.LeakyReLU(0.1),
                             nn.Flatten(), nn.Linear(64 * 49, 10, rng=rng))
-    adam = optim.Adam(network.parameters(), lr=1e-3)
-    images, labels = strokes(20_000)
+    adam = optim.Adam(network.parameters(), lr=2e-3)
+    images, labels = strokes(10_000)
     for _ in range(2):
-        for chosen in np.split(rng.permutation(len(images)), 160):
+        for chosen in np.split(rng.permutation(len(images)), 80):
             adam.zero_grad()
             F.cross_entropy(network(Tensor(images[chosen] / np.float32(255))), labels[chosen]).backward()
             adam.step()

@@ -23,7 +23,7 @@ ORDER = """
     kernels/fast/rows.py  kernels/fast/__init__.py  kernels/__init__.py
     dtypes.py  seals.py  nodes.py  switches.py  tensor.py  primitives.py  shaping.py  reductions.py  ops.py
     conv.py  activations.py  pooling.py  norm.py  losses.py  functional.py  numpy_calls.py
-    storage.py  nn/module.py  nn/init.py  nn/layers.py  nn/sequential.py  nn/__init__.py  optim.py
+    states.py  storage.py  nn/module.py  nn/init.py  nn/layers.py  nn/sequential.py  nn/__init__.py  optim.py
     gradcheck.py  profile.py
     data/strokes.py  data/__init__.py  data/mnist.py  data/pictures.py  data/points.py  data/augment.py
     __init__.py

@@ -326,10 +326,12 @@ def test_a_hundred_steps_leave_nothing_behind():
         """
         found = gc.collect()
         return found, len([o for o in gc.get_objects() if type(o) is Tensor]), tracemalloc.get_traced_memory()[0]
+    for _ in range(180):                    # buffers grow, caches fill: Numba 0.59 takes its time
+        step()
     gc.disable()
     tracemalloc.start()
     try:
-        for _ in range(200):                # buffers grow, caches fill: Numba 0.59 takes its time
+        for _ in range(20):                 # what a step holds until the next one is traced from here on
             step()
         _, tensors, memory = living()
         for _ in range(100):
@@ -445,7 +447,7 @@ def test_none_is_no_operand():
         Tensor([1.0]) + None
 
 
-@pytest.mark.parametrize("kind", [md.no_grad, enable_grad, lambda: observe(lambda name, direction, call: call())])
+@pytest.mark.parametrize("kind", [md.no_grad, enable_grad])
 def test_fault_12_a_context_may_be_entered_again(kind):
     x, context = Tensor(np.ones(2), requires_grad=True), kind()
     with context:
@@ -457,3 +459,14 @@ def test_fault_12_a_context_may_be_entered_again(kind):
             with context:
                 pass
         assert not (x * 2).requires_grad
+
+
+def test_fault_12_an_observer_may_be_entered_again():
+    seen, x = [], Tensor(np.ones(2))
+    context = observe(lambda name, direction, call: (seen.append(name), call())[1])
+    with context:
+        with context:
+            x * 2
+        x + 1
+    x - 1
+    assert seen == ["multiply", "add"]

@@ -9,13 +9,26 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 import minideconv as md
 import minideconv.functional as F
-from minideconv import nn, optim
+from minideconv import nn, optim, parallel
 
 torch = pytest.importorskip("torch")
 T = torch.nn.functional
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """PyTorch's pool, this engine's and that of BLAS spin for the same few cores where the arrays are this small."""
+    before = torch.get_num_threads(), parallel.num_threads()
+    torch.set_num_threads(1)
+    md.set_num_threads(1)
+    with threadpool_limits(1, user_api="blas"):
+        yield
+    torch.set_num_threads(before[0])
+    md.set_num_threads(before[1])
 
 
 def to_torch(array, kernel=False):

@@ -13,7 +13,7 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parents[1] / "tutorials"
 LESSONS = sorted(FOLDER.glob("[0-9][0-9]_*.py"))
-PICTURES = sorted((FOLDER / "pictures").glob("*"))
+PICTURES = sorted((FOLDER / "pictures").glob("*.*"))
 LINES_PER_CELL = 15
 PICTURE_BYTES = 150_000
 SECONDS = 60                # for a lesson in its short setting

@@ -197,10 +197,13 @@ def _write_animation(animation, path):
 
 def keep(figure, name: str):
     """A lesson's picture: saved as `name` in the folder MINIDECONV_PICTURES names,
-    else in pictures/ beside the script. Returns the figure.
+    else in pictures/ beside the script; what the short setting draws, in pictures/short, so that
+    it takes no kept picture's place. Returns the figure.
     """
     # A notebook has no script: then the current folder counts.
     script = getattr(sys.modules["__main__"], "__file__", None)
     beside = (Path(script).resolve().parent if script else Path.cwd()) / "pictures"
+    if os.environ.get("MINIDECONV_SHORT") == "1":
+        beside = beside / "short"
     save(figure, Path(os.environ.get("MINIDECONV_PICTURES", beside)) / name)
     return figure

@@ -194,4 +194,4 @@ def _run(args) -> None:
     size, kernel, stride, dilation = (two(getattr(args, name), name)
                                       for name in ("size", "kernel", "stride", "dilation"))
     weight = np.random.default_rng(args.seed).choice([-2.0, -1.0, 1.0, 2.0, 3.0], kernel)
-    save(spy(weight, size, stride, padding_argument(args.padding), dilation), args.out)
+    print(f"wrote {save(spy(weight, size, stride, padding_argument(args.padding), dilation), args.out)}")

@@ -183,4 +183,4 @@ def _run(args) -> None:
                    max_padding=args.max_padding, max_dilation=args.max_dilation, asymmetric=args.asymmetric)
     print(text(args.wanted, args.given, layers))
     if args.out:
-        save(chart(args.wanted, args.given, layers), args.out)
+        print(f"wrote {save(chart(args.wanted, args.given, layers), args.out)}")

@@ -286,4 +286,5 @@ def _run(args) -> None:
     else:
         walk = walks.conv(source, weight, stride, padding, dilation)
     print(walks.describe(walk))
-    save(animation(walk, args.seconds) if args.out.lower().endswith(".gif") else strip(walk, args.frames), args.out)
+    picture = animation(walk, args.seconds) if args.out.lower().endswith(".gif") else strip(walk, args.frames)
+    print(f"wrote {save(picture, args.out)}")

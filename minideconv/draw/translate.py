@@ -107,4 +107,4 @@ def _run(args) -> None:
         print(f"{framework:10}  images {images}, kernel {weight}\n    " + call.replace("\n", "\n    "))
     print('"same" at this size: ' + _same_words(layer).replace("\n", "; "))
     if args.out:
-        save(chart(layer, args.channels, args.outputs), args.out)
+        print(f"wrote {save(chart(layer, args.channels, args.outputs), args.out)}")

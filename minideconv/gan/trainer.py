@@ -8,10 +8,11 @@ import numpy as np
 
 from .. import optim
 from ..data.augment import random_shift
+from ..states import random_state, restore_random
 from ..tensor import Tensor, no_grad
 from ..train.config import Config
 from ..train.pictures import class_grid, save_figure, save_grid, save_scatter
-from ..train.state import collect, random_generators, random_state, restore, restore_random
+from ..train.state import collect, random_generators, restore
 from . import health
 from .average import follow
 from .check import check

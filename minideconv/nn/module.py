@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from ..states import fitting, random_state, restore_random
 from ..storage import Path, load_arrays, save_arrays
 from ..tensor import Tensor
 
@@ -124,13 +125,9 @@ class Module:
         dtype that does not fit.
         """
         own = self._named(Tensor, np.ndarray)
-        _refuse_other_names("the state is not of this network", own, state)
-        arrays = {name: np.asarray(_array(state[name])) for name in own}
+        arrays = fitting("the state is not of this network", own,
+                         {name: _array(value) for name, value in state.items()})
         for name, value in own.items():
-            if arrays[name].shape != value.shape:
-                raise ValueError(f"{name} must have shape {value.shape}; got {arrays[name].shape}")
-            if not np.can_cast(arrays[name].dtype, value.dtype, "same_kind"):
-                raise TypeError(f"{name} must be numbers that fit into {value.dtype}; got {arrays[name].dtype}")
             if isinstance(value, np.ndarray) and not value.flags.writeable:
                 raise ValueError(f"{name} is a read-only buffer, which cannot take over an array")
         for name, value in own.items():
@@ -157,8 +154,7 @@ class Module:
         Kept apart from the state_dict, whose arrays other programs read. Both together decide what
         the network does next.
         """
-        return {name: json.dumps(generator.bit_generator.state, default=np.ndarray.tolist)
-                for name, generator in self.generators().items()}
+        return {name: json.dumps(state) for name, state in random_state(self.generators()).items()}
 
     def load_random_state(self, state: Mapping[str, Any]) -> None:
         """Take over a random_state, by name; nothing changes before all fits.
@@ -166,19 +162,7 @@ class Module:
         Raises KeyError for what is missing or unknown, ValueError for text that is no state of that
         kind of generator.
         """
-        own = self.generators()
-        _refuse_other_names("the generators are not of this network", own, state)
-        states = {}
-        for name, generator in own.items():
-            kind = type(generator.bit_generator)
-            try:
-                states[name] = json.loads(str(state[name]))
-                kind().state = states[name]             # a trial
-            except (TypeError, KeyError, ValueError) as error:
-                raise ValueError(f"{name} must be the state of a {kind.__name__} as JSON; got "
-                                 f"{str(state[name])[:60]!r}") from error
-        for name, generator in own.items():
-            generator.bit_generator.state = states[name]
+        restore_random(self.generators(), state)
 
     # ---- modes
 
@@ -280,9 +264,3 @@ def _once(named: dict[str, Any]) -> dict[str, Any]:
 
 def _array(value: Any) -> Any:
     return value.data if isinstance(value, Tensor) else value
-
-
-def _refuse_other_names(what: str, own: Mapping, given: Mapping) -> None:
-    if set(own) != set(given):
-        missing, unknown = sorted(set(own) - set(given)), sorted(set(given) - set(own), key=str)
-        raise KeyError(f"{what}: missing {missing}, unknown {unknown}")

@@ -6,6 +6,7 @@ import json
 import numpy as np
 
 from ..nn import Module
+from ..states import random_state, restore_random
 
 
 class DivergedError(ValueError):
@@ -25,7 +26,7 @@ def collect(parts: dict) -> dict:
     for name, value in state.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise DivergedError(f"{name} is no longer finite")
-    return {**state, "random": random_state(random_generators(parts))}
+    return {**state, "random": json.dumps(random_state(random_generators(parts)))}
 
 
 def restore(parts: dict, state: dict) -> None:
@@ -38,7 +39,7 @@ def restore(parts: dict, state: dict) -> None:
             holder.load_state_dict(inner)
     if "random" not in state:
         raise KeyError("the state of the random generators is missing")
-    restore_random(random_generators(parts), str(state["random"]))
+    restore_random(random_generators(parts), json.loads(str(state["random"])))
 
 
 def random_generators(parts: dict) -> dict:
@@ -50,23 +51,3 @@ def random_generators(parts: dict) -> dict:
         if isinstance(part, Module):
             found.update({f"{name}/{below}": generator for below, generator in part.generators().items()})
     return found
-
-
-def random_state(generators: dict) -> str:
-    """The states of named generators as JSON. Some kinds keep arrays (Philox, MT19937); their
-    numbers go in as lists.
-    """
-    states = {name: generator.bit_generator.state for name, generator in generators.items()}
-    return json.dumps(states, default=lambda array: array.tolist())
-
-
-def restore_random(generators: dict, text: str) -> None:
-    """Put generators back into the states of random_state. KeyError where the names differ,
-    ValueError where a generator is of another kind.
-    """
-    states = json.loads(text)
-    if set(states) != set(generators):
-        raise KeyError(f"the random generators are others: missing {sorted(set(generators) - set(states))}, "
-                       f"unknown {sorted(set(states) - set(generators))}")
-    for name, generator in generators.items():
-        generator.bit_generator.state = states[name]
