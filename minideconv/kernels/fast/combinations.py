@@ -228,30 +228,30 @@ def _back_across(parts, tiling, begins, run, e, combined, line):
 
 
 @jit_inside
-def _back_down(combined, lines, tiling, across, add, place, x, spare):
+def _back_down(combined, lines, tiling, across, add, place, x, spare, nothing):
     """Two rows of entries from the combined rows that begin at `lines`: pixels of the rows h and
-    h + step, place = (n, h), of x, if they are there.
+    h + step, place = (n, h), of x, if they are there. Zero times each is added to `nothing`.
     """
     (n, h), (height, width, channels), target = place, x.shape[1:], x.reshape(-1)
     last = tiling.step * (2 * ((tiling.rows + 1) // 2 - 1) + _entries(tiling, tiling.vertical)) - tiling.top
     below = min(height, last)                       # rows from here on lie in no tile
     direct, row = h >= 0 and h + tiling.step < below and not add, width * channels
-    starts = np.empty(2, np.intp)
+    starts, which = np.empty(2, np.intp), _which(tiling, tiling.vertical)
     for a in range(2):
         starts[a] = (n * height + h + a * tiling.step) * row + across.outside if direct else a * row
-    which = _which(tiling, tiling.vertical)
     if direct:
         combine_back(which, target, starts, across.apart, combined, lines, channels, across.length, across.count)
-        return
-    combine_back(which, spare, starts, across.length, combined, lines, channels, across.length, across.count)
+    else:
+        combine_back(which, spare, starts, across.length, combined, lines, channels, across.length, across.count)
     for a in range(2):
         if 0 <= h + a * tiling.step < below:
-            start = (n * height + h + a * tiling.step) * row + across.outside
             for c in range(across.count):
+                start = (n * height + h + a * tiling.step) * row + across.outside + c * across.apart
                 if add:
-                    add_run(target, start + c * across.apart, spare, a * row + c * across.length, 1, across.length)
-                else:
-                    copy_run(target, start + c * across.apart, spare, a * row + c * across.length, across.length)
+                    add_run(target, start, spare, a * row + c * across.length, 1, across.length)
+                elif not direct:
+                    copy_run(target, start, spare, a * row + c * across.length, across.length)
+                add_run(nothing, 0, target, start, 0, across.length)
 
 
 @jit
@@ -260,7 +260,7 @@ def untile(parts, tiling, add, x):
     that it was made of; sums there.
 
     parts: (blocks * most + 1, length), flat; the last row is made zeros. add: whether to add to what
-    is there. Pixels that lie in no tile are left as they are.
+    is there. Pixels that lie in no tile are left as they are. Returns whether all others are finite.
     """
     images, width, channels, taps = len(x), x.shape[2], x.shape[3], tiling.vertical
     wide, across, run = (tiling.columns + 1) // 2, _across(tiling, width, channels), tiling.side ** 2 * channels
@@ -268,6 +268,7 @@ def untile(parts, tiling, add, x):
     # Combined rows of a row of tiles and of the one before, for each row of pixels, and a line of zeros.
     combined = np.zeros((2 * tiling.side * (taps + 1) + 1) * line, x.dtype)
     spare, lines = np.empty(2 * width * channels, x.dtype), np.empty(2 * taps + 2, np.intp)
+    nothing, finite = np.zeros(width * channels, x.dtype), True
     begins = np.empty(tiling.horizontal + 1, np.intp)
     zero_run(parts, len(parts) - run, run)
     for n in range(images):
@@ -283,4 +284,7 @@ def untile(parts, tiling, add, x):
                         begins[l] = _row(tiling, images, k, l, n, t) * run
                     _back_across(parts, tiling, begins, run, e, combined, lines[k] - across.inside)
             h = 2 * tiling.step * t + e - tiling.top
-            _back_down(combined, lines, tiling, across, add, (n, h), x, spare)
+            _back_down(combined, lines, tiling, across, add, (n, h), x, spare, nothing)
+    for number in nothing:
+        finite &= number == 0
+    return finite

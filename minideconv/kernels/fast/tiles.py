@@ -32,7 +32,7 @@ from .filterings import FILTERINGS
 from .products import PANEL_BYTES, ROWS, pack, panels
 from .taps import Taps, tile_weights, untile_weights
 
-PART_BYTES = 1 << 21        # what the parts of a chunk may take
+PART_BYTES = 3 << 20        # what the parts of a chunk may take
 
 # (kernel, stride) of both axes -> how many channels it takes for the products saved to outweigh the
 # additions (measured).
@@ -152,20 +152,18 @@ def _cover(tiling: Tiling, image) -> bool:
 
 
 def finite(part) -> bool:
-    """Whether a part of a result is finite: the quickest look at every number (a sum that overflows does no harm)."""
+    """Whether all numbers are finite: the quickest look at each (a sum that overflows does no harm)."""
     flat = part.reshape(-1)
     return bool(np.isfinite(np.dot(flat, flat)))
 
 
-def _finish(part, bias) -> bool:
-    """Add the bias to a chunk of results while it is in a cache; False, and nothing is added, where
-    it is not finite.
+def _settle(part, bias, finite, chunk, redo):
+    """Add the bias to a chunk of results while it is in a cache; or note that it must be done again, and add nothing.
     """
-    if not finite(part):
-        return False
-    if bias is not None:
+    if not finite:
+        redo.append(chunk)
+    elif bias is not None:
         part += bias
-    return True
 
 
 def gather_by_tiles(x, w, window: Window, bias, y) -> list:
@@ -177,13 +175,12 @@ def gather_by_tiles(x, w, window: Window, bias, y) -> list:
 
     def task(index):
         first, last, top, bottom = chunks[index]
-        part = y[first:last, top:bottom]
+        part, finite = y[first:last, top:bottom], True
         for group, factor in zip(layer.groups, factors, strict=True):
             image = layer.image(group, top * layer.stride, bottom - top)
             products = layer.products(group, x[first:last], image, factor)
-            untile(products, layer.features(group, bottom - top), group is not layer.groups[0], part)
-        if not _finish(part, bias):
-            redo.append(chunks[index])
+            finite = untile(products, layer.features(group, bottom - top), group is not layer.groups[0], part)
+        _settle(part, bias, finite, chunks[index], redo)
     parallel.run(task, len(chunks))
     return redo
 
@@ -199,15 +196,14 @@ def scatter_by_tiles(y, w, window: Window, bias, x) -> list:
         first, last, top, bottom = chunks[index]
         low, high = touching_range(top, bottom, window.kernel[0], layer.stride, window.padding[0], 1,
                                    window.features[0])
-        part = x[first:last, top:bottom]
+        part, finite = x[first:last, top:bottom], True
         if low == high or not _cover(layer.image(layer.groups[0], low * layer.stride - top, high - low), part):
             part[...] = 0
         features = plain(y[first:last, low:high])
         for group, factor in zip(layer.groups, factors, strict=True) if high > low else ():
             products = layer.products(group, features, layer.features(group, high - low), factor)
-            untile(products, layer.image(group, low * layer.stride - top, high - low), False, part)
-        if not _finish(part, bias):
-            redo.append(chunks[index])
+            finite &= untile(products, layer.image(group, low * layer.stride - top, high - low), False, part)
+        _settle(part, bias, finite, chunks[index], redo)
     parallel.run(task, len(chunks))
     return redo
 
