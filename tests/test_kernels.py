@@ -146,13 +146,14 @@ def parts(request, monkeypatch):
 
 
 @DTYPES
-@given(shape=AXES, slope=st.sampled_from([1.0, 0.0, 0.25, -0.5]), seed=st.integers(0, 2 ** 16))
-def test_ramps_and_affine_maps(parts, dtype, shape, slope, seed):
-    """On a lattice that is exact in binary and never lands on the kink."""
+@given(shape=AXES, slope=st.sampled_from([1.0, 0.0, 0.25, -0.5]), aside=st.sampled_from([0, 0.125]),
+       seed=st.integers(0, 2 ** 16))
+def test_ramps_and_affine_maps(parts, dtype, shape, slope, aside, seed):
+    """On a lattice that is exact in binary, which may land on the kink or lie aside of it."""
     rng, c = np.random.default_rng(seed), shape[-1]
     x, g = integers(rng, dtype, *shape) / 2, integers(rng, dtype, *shape)
     affine = Affine(integers(rng, dtype, c), rng.choice([-1, -0.5, 0.5, 2], c).astype(dtype),
-                    ((integers(rng, dtype, c) + 0.125) / 2).astype(dtype), slope)
+                    ((integers(rng, dtype, c) + aside) / 2).astype(dtype), slope)
     through, z, flow = np.empty_like(x), np.empty_like(x), np.empty_like(x)
     for place in np.ndindex(shape):
         z[place] = (x[place] - affine.centre[place[-1]]) * affine.scale[place[-1]] + affine.shift[place[-1]]

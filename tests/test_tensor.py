@@ -333,12 +333,18 @@ def test_a_hundred_steps_leave_nothing_behind():
     try:
         for _ in range(20):                 # what a step holds until the next one is traced from here on
             step()
-        _, tensors, memory = living()
-        for _ in range(100):
-            step()
-        cycles, tensors_later, memory_later = living()
-        assert cycles == 0 and tensors_later == tensors
-        assert memory_later - memory < 100 * 100        # less than one small array a step
+        _, tensors, before = living()
+        growth = []
+        for _ in range(4):
+            for _ in range(25):
+                step()
+            cycles, tensors_later, memory = living()
+            assert cycles == 0 and tensors_later == tensors
+            growth.append(memory - before)
+            before = memory
+        # Less than one small array a step. What is left behind grows every time; a cache that happens to move to
+        # larger memory, as one of Python's or Numba's may, only once.
+        assert min(growth) < 25 * 100, growth
     finally:
         tracemalloc.stop()
         gc.enable()
