@@ -18,6 +18,7 @@ import numpy as np
 
 from .machine import OneBlasThread, available_threads
 
+SMALL_BYTES, LARGE_BYTES = 3 << 19, 1 << 23      # of an array that is worked through once, see over_rows
 SUM_BYTES = 1 << 22                     # what the shares of a sum may take together, once there are four
 
 _lock = threading.RLock()
@@ -167,13 +168,12 @@ def shares(count: int, rows: int, row_bytes: int, budget: int, share_bytes: int)
     return [every[part] for part in spans(len(every), max(1, -(-len(every) // groups)))]
 
 
-def over_rows(kernel, *arrays, row_bytes: int = 1 << 18) -> None:
-    """kernel(*parts) for chunks of rows (first axis) of arrays of equal length, about `row_bytes`
-    of the first array each.
+def over_rows(kernel, *arrays) -> None:
+    """kernel(*parts) for parts of the rows (first axis) of arrays of equal length: four parts, or
+    eight of a large array. A small array is one part, since waking a thread takes as long as it.
     """
-    rows = len(arrays[0])
-    size = max(1, row_bytes // max(1, arrays[0].nbytes // max(1, rows)))
-    parts = spans(rows, size)
+    rows, nbytes = len(arrays[0]), arrays[0].nbytes
+    parts = spans(rows, -(-rows // (4 if nbytes < LARGE_BYTES else 8))) if nbytes >= SMALL_BYTES else []
     if len(parts) < 2:
         kernel(*arrays)
     else:

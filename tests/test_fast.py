@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from windows import integers, touches
 
-from minideconv.kernels.fast import columns, combinations, compiled, loops, products, taps, tiles
+from minideconv.kernels.fast import columns, combinations, compiled, loops, matrices, products, taps, tiles
 from minideconv.kernels.fast.combinations import Tiling
+from minideconv.kernels.fast.matrices import Matrix
 from minideconv.kernels.fast.products import PANEL_BYTES, ROWS
 from minideconv.kernels.fast.taps import Taps
 from minideconv.kernels.reference import AdamStep, Affine
@@ -29,6 +30,7 @@ class Case(NamedTuple):
     arguments: tuple
     written: dict           # place among the arguments -> the array expected there
     exact: bool = True
+    size: float = 1e-30         # of the numbers that inexact sums are made of
     scratch: tuple = ()         # places of rooms that may be left in any state
 
 
@@ -64,6 +66,23 @@ def in_panels(matrix, dtype):
     for k, column in np.ndindex(*matrix.shape):
         panels[column // lanes, k, column % lanes] = matrix[k, column]
     return panels
+
+
+def multiply_part(draw, rng, dtype):
+    """Factors and result in rows or in columns, a part of the result; the rest stays as it is."""
+    rows, inner, columns = draw(st.integers(1, 20)), draw(st.sampled_from([1, 7, 255, 257])), draw(st.integers(1, 70))
+    parts = [sorted((draw(st.integers(0, size)), draw(st.integers(0, size)))) for size in (rows, columns)]
+    (top, bottom), (left, right) = parts
+    a, b, out = (integers(rng, dtype, *size) for size in ((rows, inner), (inner, columns), (rows, columns)))
+    expected = out.copy()
+    expected[top:bottom, left:right] = a[top:bottom] @ b[:, left:right]
+
+    def matrix(array, by_columns):
+        flat = np.ascontiguousarray(array.T if by_columns else array).reshape(-1)
+        return Matrix(flat, *((1, len(array)) if by_columns else (array.shape[1], 1)))
+    orders = [draw(st.booleans()) for _ in range(3)]
+    a, b, out = (matrix(*pair) for pair in zip((a, b, out), orders, strict=True))
+    return Case((a, b, inner, (top, bottom), (left, right), out), {5: matrix(expected, orders[2]).numbers})
 
 
 def pack(draw, rng, dtype):
@@ -174,7 +193,7 @@ def moments(draw, rng, dtype):
     for c, column in enumerate(x.T.astype(np.float64)):
         mean[c] = sum(column) / len(column)
         deviations[c] = sum((value - mean[c]) ** 2 for value in column)
-    return Case((x, mean, deviations), {1: mean, 2: deviations}, exact=False)
+    return Case((x, mean, deviations), {1: mean, 2: deviations}, exact=False, size=float(np.abs(x).max()))
 
 
 def affine_maps(draw, rng, dtype):
@@ -241,7 +260,7 @@ TWO, THREE = (np.array(matrix, float) for matrix in ([[1, -1, 0], [0, 1, 0], [0,
 OUTPUTS = {2: np.array([[1, 0], [1, 1], [0, -1]], float), 3: np.array([[1, 0], [1, 1], [1, -1], [0, -1]], float)}
 
 
-def matrices(tiling):
+def combinations_of(tiling):
     """How the rows and the columns of a tile are combined."""
     return [({2: TWO, 3: THREE} if tiling.image else OUTPUTS)[taps] for taps in (tiling.vertical, tiling.horizontal)]
 
@@ -260,7 +279,7 @@ def dependences(tiling, shape):
     """For each block every (its row, entry of the row, pixel, sign) by which it depends on a pixel
     of images of `shape`.
     """
-    (count, height, width, channels), (vertical, horizontal) = shape, matrices(tiling)
+    (count, height, width, channels), (vertical, horizontal) = shape, combinations_of(tiling)
     for k, l, tall, wide in blocks(tiling):
         terms = []
         pixels = itertools.product(range(count), range(tall), range(wide), range(tiling.side), range(tiling.side),
@@ -356,7 +375,7 @@ def tile_pixels(tiling, shape):
     """Which pixels of images of `shape` lie in some tile's entries."""
     inside = np.zeros(shape, bool)
     tall, wide = (2 * ((n + 1) // 2 - 1) + matrix.shape[1]
-                  for n, matrix in zip((tiling.rows, tiling.columns), matrices(tiling), strict=True))
+                  for n, matrix in zip((tiling.rows, tiling.columns), combinations_of(tiling), strict=True))
     for r, q, e, f in itertools.product(range(tall), range(wide), range(tiling.side), range(tiling.side)):
         h, w = tiling.step * r + e - tiling.top, tiling.step * q + f - tiling.left
         if 0 <= h < shape[1] and 0 <= w < shape[2]:
@@ -384,12 +403,14 @@ def kernel_taps(draw, rng, dtype):
 
 def tile_weights(draw, rng, dtype):
     w, taps, terms = kernel_taps(draw, rng, dtype)
-    n = draw(st.integers(0, len(taps.vertical) * len(taps.horizontal) - 1))
-    block = np.zeros((taps.side ** 2, *w.shape[2:]), dtype)
+    k, across, transposed = draw(st.integers(0, len(taps.vertical) - 1)), len(taps.horizontal), draw(st.booleans())
+    blocks_ = np.zeros((across, taps.side ** 2, *w.shape[2:]), dtype)
     for place, phase, tap, weight in terms:
-        block[phase] += (place == n) * weight * w[tap]
-    block = block.reshape(-1, w.shape[3])
-    return Case((w, taps, n, block), {3: block})
+        if place // across == k:
+            blocks_[place % across, phase] += weight * w[tap]
+    blocks_ = blocks_.reshape(across, -1, w.shape[3])
+    factors = np.array([in_panels(block.T if transposed else block, dtype) for block in blocks_])
+    return Case((w, taps, k, transposed, np.zeros_like(blocks_[0]), factors), {5: factors}, scratch=(4,))
 
 
 def untile_weights(draw, rng, dtype):
@@ -408,12 +429,13 @@ def untile_weights(draw, rng, dtype):
     return Case((shares.reshape(len(shares), count, -1, w.shape[3]), taps, a, w), {3: expected})
 
 
-CASES = {columns: (im2col, col2im, gather_by_columns, scatter_by_columns, correlate_by_columns), products: (pack,),
+CASES = {matrices: (multiply_part,), products: (pack,),
+         columns: (im2col, col2im, gather_by_columns, scatter_by_columns, correlate_by_columns),
          combinations: (tile, multiply_tiles, correlate_tiles, untile), taps: (tile_weights, untile_weights),
          loops: (max_switches, take_pixels, put_pixels, gate, moments, normalise, normalise_sums, normalise_input,
                  adam)}
 # They add to, or leave, what is there.
-READ_AND_WRITTEN = {"adam", "correlate_by_columns", "correlate_tiles", "untile", "untile_weights"}
+READ_AND_WRITTEN = {"adam", "multiply_part", "correlate_by_columns", "correlate_tiles", "untile", "untile_weights"}
 
 
 def kernels_of(module):
@@ -472,14 +494,14 @@ def test_kernel_against_loops(module, name, dtype, data, seed):
             same = [np.array_equal(*pair, equal_nan=True) for pair in zip(arrays(found), arrays(given_), strict=True)]
             assert all(same), "it changed what it should only read"
             continue
-        expected = case.written[place]
+        expected, (found,), (given_,) = case.written[place], arrays(found), arrays(given_)
         assert found.dtype == given_.dtype
         if case.exact:
             assert np.all((found == expected) | np.isnan(expected))            # NaN: anything
         else:
             tolerance = 1e-6 if dtype == np.float64 else 3e-6
             assert np.allclose(found, expected, rtol=tolerance,
-                               atol=tolerance * max(1e-30, np.abs(expected).max(initial=0)))
+                               atol=tolerance * max(case.size, np.abs(expected).max(initial=0)))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -176,11 +176,9 @@ def multiply(left, rows, right, out, depth, add, edge):
                     copy_run(c, at + q * out.line, edge, q * lanes, wide)
 
 
-@jit
-def pack(b, transposed, first, panels):
-    """Panel `first` and those after it of a matrix b, which may be given transposed: (panels,
-    inner, lanes).
-    """
+@jit_inside
+def pack_inside(b, transposed, first, panels):
+    """`pack`, as a part of other kernels."""
     many, inner, lanes = panels.shape
     columns = b.shape[0] if transposed else b.shape[1]
     source, target = b.reshape(-1), panels.reshape(-1)
@@ -195,3 +193,11 @@ def pack(b, transposed, first, panels):
             else:
                 copy_run(target, line, source, k * columns + start, wide)
             zero_run(target, line + wide, lanes - wide)
+
+
+@jit
+def pack(b, transposed, first, panels):
+    """Panel `first` and those after it of a matrix b, which may be given transposed: (panels,
+    inner, lanes).
+    """
+    pack_inside(b, transposed, first, panels)

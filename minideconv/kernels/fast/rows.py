@@ -9,10 +9,10 @@ import numpy as np
 from ... import parallel
 from .. import reference
 from ..reference import AdamStep, Affine
-from . import loops
+from . import loops, matrices
 from .compiled import plain
 
-ROW_BYTES = 1 << 18
+ROW_BYTES = 1 << 20
 
 
 def _rows(x):
@@ -114,25 +114,12 @@ def adam(p, g, m, v, step: AdamStep):
 
 
 def matmul(a, b):
-    """np.matmul with large 2-D products split over the rows (or, where these are few, the columns)
-    of the result.
-    """
+    """np.matmul with products of its own for large float matrices."""
     if a.ndim != 2 or b.ndim != 2 or a.dtype != b.dtype or a.dtype.kind != "f" or a.shape[1] != b.shape[0] \
-            or a.shape[0] * b.shape[1] * max(a.shape[1], 8) < 1 << 20:
+            or a.shape[1] < 2 or a.shape[0] * b.shape[1] * a.shape[1] < matrices.LEAST:
         with parallel.one_blas_thread:
             return np.matmul(a, b)
-    rows, columns = a.shape[0], b.shape[1]
-    out = np.empty((rows, columns), a.dtype)
-    if a.shape[1] == 1:         # an outer product has nothing to add up, and BLAS only makes it slower
-        parts = parallel.spans(rows, -(-rows // 4))
-        parallel.run(lambda i: np.multiply(a[parts[i]], b, out=out[parts[i]]), len(parts))
-    elif rows >= columns:
-        parts = parallel.spans(rows, max(64, -(-rows // 8)))
-        parallel.run(lambda i: np.matmul(a[parts[i]], b, out=out[parts[i]]), len(parts))
-    else:
-        parts = parallel.spans(columns, max(64, -(-columns // 8)))
-        parallel.run(lambda i: np.matmul(a, b[:, parts[i]], out=out[:, parts[i]]), len(parts))
-    return out
+    return matrices.product(a, b)
 
 
 def sum(x, axes, keepdims):
@@ -142,7 +129,7 @@ def sum(x, axes, keepdims):
     if axes != tuple(range(x.ndim - 1)) or x.size < 1 << 18 or not x.flags.c_contiguous or x.dtype.kind != "f":
         return reference.sum(x, axes, keepdims)
     rows = x.reshape(-1, x.shape[-1])
-    parts = parallel.spans(len(rows), max(1, (1 << 16) // rows.shape[1]))
+    parts = parallel.spans(len(rows), max(1, ROW_BYTES // rows[:1].nbytes))
     shares = np.empty((len(parts), rows.shape[1]), x.dtype)
     ones = np.ones(len(rows), x.dtype)
     # BLAS adds rows faster than NumPy does.

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .compiled import jit
+from .compiled import jit, jit_inside
+from .products import pack_inside
 from .runs import add_run, zero_run
 
 
@@ -21,12 +22,11 @@ class Taps(NamedTuple):
     column: int
 
 
-@jit
-def tile_weights(w, taps, n, block):
-    """Combination n of the taps of w (KH, KW, C, O): block (side^2 * C, O)."""
+@jit_inside
+def _combine(w, taps, k, l, block):
+    """Combination (k, l) of the taps of w (KH, KW, C, O): block (side^2 * C, O)."""
     width, size = w.shape[1], w.shape[2] * w.shape[3]
     source, target = w.reshape(-1), block.reshape(-1)
-    k, l = n // len(taps.horizontal), n % len(taps.horizontal)
     zero_run(target, 0, target.size)
     for a in range(taps.vertical.shape[1]):
         for b in range(taps.horizontal.shape[1]):
@@ -36,6 +36,16 @@ def tile_weights(w, taps, n, block):
                     u, v = taps.row + taps.step * a + e, taps.column + taps.step * b + f
                     if weight != 0:
                         add_run(target, (e * taps.side + f) * size, source, (u * width + v) * size, weight, size)
+
+
+@jit
+def tile_weights(w, taps, k, transposed, block, factors):
+    """Combinations (k, l) of the taps of w (KH, KW, C, O), or their transposes, as right factors
+    (combinations of columns, panels, K, lanes); block: room for one, (side^2 * C, O).
+    """
+    for l in range(len(taps.horizontal)):
+        _combine(w, taps, k, l, block)
+        pack_inside(block, transposed, 0, factors[l])
 
 
 @jit

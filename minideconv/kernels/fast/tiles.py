@@ -29,7 +29,7 @@ from ...shapes import Window, touching_range
 from .combinations import Tiling, correlate_tiles, multiply_tiles, tile, untile
 from .compiled import plain
 from .filterings import FILTERINGS
-from .products import PANEL_BYTES, ROWS, pack, panels
+from .products import PANEL_BYTES, ROWS, panels
 from .taps import Taps, tile_weights, untile_weights
 
 PART_BYTES = 3 << 20        # what the parts of a chunk may take
@@ -113,13 +113,12 @@ class _Layer:
         for group in self.groups:
             inner, columns = (self.outputs, self.entry(group)) if transposed else (self.entry(group), self.outputs)
             factors.append(panels(self.blocks(group), inner, columns, self.dtype))
-            jobs += [(group, n, factors[-1][n]) for n in range(self.blocks(group))]
+            jobs += [(group, k, part) for k, part in enumerate(np.split(factors[-1], group.vertical + 1))]
 
         def task(index):
-            group, n, factor = jobs[index]
+            group, k, part = jobs[index]
             block = parallel.scratch("combined weights", (self.entry(group), self.outputs), self.dtype)
-            tile_weights(w, self.taps(group), n, block)
-            pack(block, transposed, 0, factor)
+            tile_weights(w, self.taps(group), k, transposed, block, part)
         parallel.run(task, len(jobs))
         return factors
 

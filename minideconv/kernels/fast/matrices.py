@@ -1,0 +1,116 @@
+"""Matrix products by the register block of products.py: large ones of float matrices, in rows or in
+columns.
+
+BLAS would do as well where it knows the processor; the one that comes with NumPy does not know the
+widest vectors of all of them.
+"""
+from typing import NamedTuple
+
+import numpy as np
+
+from ... import parallel
+from .compiled import jit, jit_inside, plain
+from .products import DEPTH, PANEL_BYTES, ROWS, Left, Out, Right, multiply
+from .runs import copy_run, zero_run
+
+TALL = 256          # rows that are multiplied with a panel before they are turned into columns
+LEAST = 1 << 20     # products from which on this pays
+
+
+class Matrix(NamedTuple):
+    """A matrix in a flat array: entry (r, c) is numbers[r * down + c * across]; one of the two is 1."""
+    numbers: np.ndarray
+    down: int
+    across: int
+
+
+@jit_inside
+def _fill(panel, b, k, depth, column, wide):
+    """Rows k.. and columns column.. of b as one panel, zeros after the last column."""
+    lanes = PANEL_BYTES // panel.itemsize
+    for r in range(depth):
+        start, line = (k + r) * b.down + column * b.across, r * lanes
+        if b.across == 1:
+            copy_run(panel, line, b.numbers, start, wide)
+        else:
+            for c in range(wide):
+                panel[line + c] = b.numbers[start + c * b.across]
+        zero_run(panel, line + wide, lanes - wide)
+
+
+@jit_inside
+def _rows(a, top, high, k, depth, rest):
+    """The last rows, fewer than the register block reads, as one more block of `rest`."""
+    for r in range(high):
+        for c in range(depth):
+            rest[r * DEPTH + c] = a.numbers[(top + r) * a.down + (k + c) * a.across]
+
+
+@jit_inside
+def _write(block, first, high, wide, out, top, column):
+    """Rows first <= r < high of `block` are rows top + r of out, from `column` on."""
+    lanes = PANEL_BYTES // block.itemsize
+    for r in range(first, high):
+        start = (top + r) * out.down + column * out.across
+        if out.across == 1:
+            copy_run(out.numbers, start, block, r * lanes, wide)
+        else:
+            for c in range(wide):
+                out.numbers[start + c * out.across] = block[r * lanes + c]
+
+
+@jit
+def multiply_part(a, b, inner, rows, columns, out):
+    """Rows (first, last) and columns (first, last) of out = a @ b, all of them Matrix, b with
+    `inner` rows.
+    """
+    lanes = PANEL_BYTES // out.numbers.itemsize
+    panel, edge = np.empty(DEPTH * lanes, out.numbers.dtype), np.zeros(ROWS * lanes, out.numbers.dtype)
+    rest, block = np.zeros(ROWS * DEPTH, out.numbers.dtype), np.empty(TALL * lanes, out.numbers.dtype)
+    for top in range(rows[0], rows[1], TALL):
+        high = min(TALL, rows[1] - top)
+        whole = high // ROWS * ROWS                     # the register block reads ROWS rows
+        for column in range(columns[0], columns[1], lanes):
+            wide = min(lanes, columns[1] - column)
+            if out.across == 1:
+                target = Out(out.numbers, top * out.down + column, out.down, wide)
+            else:
+                target = Out(block, np.intp(0), np.intp(lanes), wide)
+            for k in range(0, inner, DEPTH):
+                depth = min(DEPTH, inner - k)
+                _fill(panel, b, k, depth, column, wide)
+                right = Right(panel, np.intp(0), lanes, lanes)
+                multiply(Left(a.numbers, top * a.down + k * a.across, a.down, a.across), whole, right, target, depth, k,
+                         edge)
+                if whole < high:
+                    _rows(a, top + whole, high - whole, k, depth, rest)
+                    multiply(Left(rest, np.intp(0), DEPTH, np.intp(1)), high - whole, right,
+                             Out(block, whole * lanes, lanes, wide), depth, k, edge)
+            _write(block, whole if out.across == 1 else 0, high, wide, out, top, column)
+
+
+def _matrix(array) -> Matrix:
+    """A C- or Fortran-contiguous array as a Matrix."""
+    if array.flags.c_contiguous:
+        return Matrix(array.reshape(-1), array.shape[1], 1)
+    return Matrix(array.T.reshape(-1), 1, array.shape[0])
+
+
+def product(a, b):
+    """a @ b: (M, K), (K, N) -> (M, N), of one floating dtype."""
+    a, b = (one if one.flags.f_contiguous and one.flags.writeable else plain(one) for one in (a, b))
+    (rows, inner), columns = a.shape, b.shape[1]
+    out = np.empty((rows, columns), a.dtype)
+    left, right, result = _matrix(a), _matrix(b), _matrix(out)
+    if right.across != 1 and (left.down == 1 or rows * (inner + columns) < inner * columns):
+        # What is cheapest to turn is turned: out.T = b.T @ a.T instead.
+        left, right, result = (Matrix(one.numbers, one.across, one.down) for one in (right, left, result))
+        rows, columns = columns, rows
+    if rows >= columns:
+        parts = [((part.start, part.stop), (0, columns)) for part in parallel.spans(rows, max(64, -(-rows // 8)))]
+    else:
+        lanes = PANEL_BYTES // a.itemsize
+        parts = [((0, rows), (part.start * lanes, min(columns, part.stop * lanes)))
+                 for part in parallel.spans(-(-columns // lanes), max(1, -(-columns // (8 * lanes))))]
+    parallel.run(lambda n: multiply_part(left, right, inner, *parts[n], result), len(parts))
+    return out
