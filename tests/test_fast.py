@@ -250,7 +250,7 @@ def adam(draw, rng, dtype):
         moved = 0.01 * (mean / step.correction1) / ((square / step.correction2) ** 0.5 + 1e-8)
         after.append((theta - moved, mean, square))
     new_p, new_m, new_v = np.array(after).T
-    return Case((p, g, m, v, step), {0: new_p, 2: new_m, 3: new_v}, exact=False)
+    return Case((p, g, m, v, step), {0: new_p, 2: new_m, 3: new_v}, exact=False, size=1.0)
 
 
 # The combinations of tiles.py: images and features, of filters with two and with three taps. Rows

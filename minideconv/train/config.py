@@ -14,7 +14,7 @@ FORMAT = 2              # of config.json; 0 had no number, 1 one recipe
 DEFAULT = {
     "data": "strokes",
     "labels": True,
-    "steps": 1_600,
+    "steps": 3_000,
     "epochs": None,             # where this is a number, it is what counts
     "networks": "conditional",
     "loss": "ns",

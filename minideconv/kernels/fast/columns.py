@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .compiled import jit, jit_inside
+from .compiled import jit_inside, quick_jit
 from .products import DEPTH, PANEL_BYTES, ROWS, Left, Out, Right, multiply
 from .runs import add_run, copy_run, zero_run
 
@@ -106,7 +106,7 @@ def _many_windows(x, sight, m, many, buffer, apart, back):
         at += last - j
 
 
-@jit
+@quick_jit
 def im2col(x, window, cols):
     """cols (N, OH, OW, KH, KW, C) as in reference.py."""
     count, rows, columns = cols.shape[:3]
@@ -115,7 +115,7 @@ def im2col(x, window, cols):
     _many_windows(x.reshape(-1), sight, np.intp(0), count * rows * columns, cols.reshape(-1), line, FORTH)
 
 
-@jit
+@quick_jit
 def col2im(cols, window, x):
     """x (N, H, W, C) as in reference.py."""
     count, rows, columns = cols.shape[:3]
@@ -125,7 +125,7 @@ def col2im(cols, window, x):
     _many_windows(x.reshape(-1), sight, np.intp(0), count * rows * columns, cols.reshape(-1), line, BACK)
 
 
-@jit
+@quick_jit
 def gather_by_columns(x, panels, window, y):
     """y (N, OH, OW, O) = the columns of x times the matrix (KH*KW*C, O) of the panels."""
     count, rows, columns, outputs = y.shape
@@ -143,7 +143,7 @@ def gather_by_columns(x, panels, window, y):
                      Out(target, m * outputs, outputs, outputs), min(DEPTH, inner - k), k, edge)
 
 
-@jit
+@quick_jit
 def scatter_by_columns(y, panels, window, x):
     """The transpose of gather_by_columns: y times the matrix (O, KH*KW*C) of the panels, as columns added up
     to x (N, H, W, C).
@@ -167,7 +167,7 @@ def scatter_by_columns(y, panels, window, x):
         _many_windows(target, sight, m, high, stamps, line, BACK)
 
 
-@jit
+@quick_jit
 def correlate_by_columns(x, y, window, add, w):
     """w (KH*KW*C, O) = (or += where add is not 0) the columns of x, transposed, times y (N, OH, OW,
     O).

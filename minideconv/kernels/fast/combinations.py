@@ -268,7 +268,7 @@ def untile(parts, tiling, add, x):
     # Combined rows of a row of tiles and of the one before, for each row of pixels, and a line of zeros.
     combined = np.zeros((2 * tiling.side * (taps + 1) + 1) * line, x.dtype)
     spare, lines = np.empty(2 * width * channels, x.dtype), np.empty(2 * taps + 2, np.intp)
-    nothing, finite = np.zeros(width * channels, x.dtype), True
+    nothing = np.zeros(width * channels, x.dtype)
     begins = np.empty(tiling.horizontal + 1, np.intp)
     zero_run(parts, len(parts) - run, run)
     for n in range(images):
@@ -285,6 +285,6 @@ def untile(parts, tiling, add, x):
                     _back_across(parts, tiling, begins, run, e, combined, lines[k] - across.inside)
             h = 2 * tiling.step * t + e - tiling.top
             _back_down(combined, lines, tiling, across, add, (n, h), x, spare, nothing)
-    for number in nothing:
-        finite &= number == 0
-    return finite
+    for number in nothing[1:]:
+        nothing[0] += number
+    return nothing[0] == 0

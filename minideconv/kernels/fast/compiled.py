@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numba import config, njit
 from numba.core.caching import FunctionCache
+from numba.core.compiler_lock import global_compiler_lock
 
 # NumPy's way with x / 0 (infinity, not an exception): a check at each division would keep a loop
 # from using vector instructions.
@@ -71,6 +72,26 @@ def jit(function):
             dispatcher._cache = Cache(function)
         except (RuntimeError, OSError) as error:            # there is no folder that can be written to
             _say(" ".join(str(error).split()))
+    return dispatcher
+
+
+def quick_jit(function):
+    """A kernel that is as fast when it is compiled with the first of LLVM's three levels, in two
+    thirds of the time. (Numba has this as a setting of the whole process only.)
+    """
+    dispatcher = jit(function)
+    if not config.DISABLE_JIT:
+        compile_ = dispatcher.compile
+
+        def compile_quickly(signature):
+            with global_compiler_lock:
+                former = config.OPT
+                try:
+                    config.OPT = type(former)(min(former, 1))
+                    return compile_(signature)
+                finally:
+                    config.OPT = former
+        dispatcher.compile = compile_quickly
     return dispatcher
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ... import parallel
-from .compiled import jit, jit_inside, plain
+from .compiled import jit_inside, plain, quick_jit
 from .products import DEPTH, PANEL_BYTES, ROWS, Left, Out, Right, multiply
 from .runs import copy_run, zero_run
 
@@ -59,7 +59,7 @@ def _write(block, first, high, wide, out, top, column):
                 out.numbers[start + c * out.across] = block[r * lanes + c]
 
 
-@jit
+@quick_jit
 def multiply_part(a, b, inner, rows, columns, out):
     """Rows (first, last) and columns (first, last) of out = a @ b, all of them Matrix, b with
     `inner` rows.
@@ -72,20 +72,19 @@ def multiply_part(a, b, inner, rows, columns, out):
         whole = high // ROWS * ROWS                     # the register block reads ROWS rows
         for column in range(columns[0], columns[1], lanes):
             wide = min(lanes, columns[1] - column)
-            if out.across == 1:
-                target = Out(out.numbers, top * out.down + column, out.down, wide)
-            else:
-                target = Out(block, np.intp(0), np.intp(lanes), wide)
             for k in range(0, inner, DEPTH):
                 depth = min(DEPTH, inner - k)
                 _fill(panel, b, k, depth, column, wide)
-                right = Right(panel, np.intp(0), lanes, lanes)
-                multiply(Left(a.numbers, top * a.down + k * a.across, a.down, a.across), whole, right, target, depth, k,
-                         edge)
-                if whole < high:
-                    _rows(a, top + whole, high - whole, k, depth, rest)
-                    multiply(Left(rest, np.intp(0), DEPTH, np.intp(1)), high - whole, right,
-                             Out(block, whole * lanes, lanes, wide), depth, k, edge)
+                for part in range(2):                   # the rows of whole register blocks, and the rest
+                    first, many = (whole, high - whole) if part else (0, whole)
+                    left = Left(a.numbers, top * a.down + k * a.across, a.down, a.across)
+                    target = Out(block, first * lanes, lanes, wide)
+                    if part:
+                        _rows(a, top + whole, many, k, depth, rest)
+                        left = Left(rest, 0, DEPTH, 1)
+                    elif out.across == 1:
+                        target = Out(out.numbers, top * out.down + column, out.down, wide)
+                    multiply(left, many, Right(panel, 0, lanes, lanes), target, depth, k, edge)
             _write(block, whole if out.across == 1 else 0, high, wide, out, top, column)
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .compiled import jit, jit_inside
+from .compiled import jit_inside, quick_jit
 from .products import pack_inside
 from .runs import add_run, zero_run
 
@@ -38,7 +38,7 @@ def _combine(w, taps, k, l, block):
                         add_run(target, (e * taps.side + f) * size, source, (u * width + v) * size, weight, size)
 
 
-@jit
+@quick_jit
 def tile_weights(w, taps, k, transposed, block, factors):
     """Combinations (k, l) of the taps of w (KH, KW, C, O), or their transposes, as right factors
     (combinations of columns, panels, K, lanes); block: room for one, (side^2 * C, O).
@@ -48,7 +48,7 @@ def tile_weights(w, taps, k, transposed, block, factors):
         pack_inside(block, transposed, 0, factors[l])
 
 
-@jit
+@quick_jit
 def untile_weights(shares, taps, a, w):
     """Taps a (of each phase) of w (KH, KW, C, O): the transpose of tile_weights, of the sum of all
     shares (shares, blocks, K, O).
