@@ -13,7 +13,10 @@ from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .runs import VECTOR_BYTES, call, data_of
+from .products import WIDE
+from .runs import call, data_of
+
+VECTOR_BYTES = 64 if WIDE else 32           # up to eight runs and their sums fit into the registers
 
 
 def _sum(builder, row, terms):
