@@ -31,6 +31,7 @@ ORDER = """
     metrics/classifier.py  metrics/report.py
     draw/__init__.py  draw/figure.py
     models/__init__.py  models/dcgan.py  models/conditional.py  models/mlp.py  models/spectral.py
+    models/pair.py
     train/__init__.py  train/state.py  train/config.py  train/lock.py  train/pictures.py  train/table.py  train/run.py
     metrics/sheet.py
     gan/health.py  gan/round.py  gan/losses.py  gan/penalties.py  gan/networks.py  gan/average.py  gan/check.py
