@@ -38,7 +38,7 @@ ORDER = """
     gan/trainer.py  gan/sample.py  gan/evaluation.py  gan/runs.py  gan/__init__.py
     draw/layering.py  draw/walk.py  draw/conventions.py  draw/heatmap.py  draw/arguments.py  draw/step.py
     draw/matrix.py  draw/stacks.py  draw/overlap.py  draw/sizes.py  draw/boxes.py  draw/tape.py
-    draw/translate.py  draw/command.py
+    draw/translate.py  draw/saliency.py  draw/deconvnet.py  draw/command.py
     bench/cases.py  bench/report.py  bench/torch_side.py  bench/measure.py  bench/__init__.py
     commands/__init__.py  commands/arguments.py  commands/console.py  commands/train.py  commands/sample.py
     commands/evaluate.py  commands/draw.py  commands/bench.py  commands/info.py
