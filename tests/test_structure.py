@@ -31,13 +31,14 @@ ORDER = """
     metrics/classifier.py  metrics/report.py
     draw/__init__.py  draw/figure.py
     models/__init__.py  models/dcgan.py  models/conditional.py  models/mlp.py  models/spectral.py
+    models/pair.py
     train/__init__.py  train/state.py  train/config.py  train/lock.py  train/pictures.py  train/table.py  train/run.py
     metrics/sheet.py
     gan/health.py  gan/round.py  gan/losses.py  gan/penalties.py  gan/networks.py  gan/average.py  gan/check.py
-    gan/trainer.py  gan/sample.py  gan/evaluation.py  gan/runs.py  gan/__init__.py
+    gan/trainer.py  gan/sample.py  gan/latent.py  gan/evaluation.py  gan/runs.py  gan/__init__.py
     draw/layering.py  draw/walk.py  draw/conventions.py  draw/heatmap.py  draw/arguments.py  draw/step.py
     draw/matrix.py  draw/stacks.py  draw/overlap.py  draw/sizes.py  draw/boxes.py  draw/tape.py
-    draw/translate.py  draw/command.py
+    draw/translate.py  draw/saliency.py  draw/deconvnet.py  draw/latent.py  draw/command.py
     bench/cases.py  bench/report.py  bench/torch_side.py  bench/measure.py  bench/__init__.py
     commands/__init__.py  commands/arguments.py  commands/console.py  commands/train.py  commands/sample.py
     commands/evaluate.py  commands/draw.py  commands/bench.py  commands/info.py

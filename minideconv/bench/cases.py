@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import functional as F
-from .. import nn, optim
+from .. import optim
 from ..gan import LOSSES, PENALTIES, Discriminator, Generator, Players, Turn, play_round
 from ..gan.penalties import with_penalty
-from ..models import conditional
+from ..models import conditional, pair
 from ..shapes import conv_size, transposed_size
 from ..tensor import Tensor
 
@@ -176,20 +176,8 @@ def _recipe(what, batch, rng):
 
 
 def pair_networks(rng):
-    """An image-to-image generator and a discriminator for 256x256x3: layers of 4x4, each but the
-    last with LeakyReLU 0.2.
-    """
-    def stack(layers):
-        return [part for layer in layers for part in (layer, nn.LeakyReLU(0.2))]
-    generator = nn.Sequential(
-        *stack([nn.Conv2d(3, 64, 4, 2, 1, rng=rng), nn.ConvTranspose2d(64, 64, 4, 2, 1, rng=rng),
-                nn.Conv2d(64, 32, 4, 2, 1, rng=rng), nn.ConvTranspose2d(32, 32, 4, 2, 1, rng=rng)]),
-        nn.Conv2d(32, 3, 4, 1, "same", rng=rng))
-    widths = (3, 64, 128, 256, 512)
-    discriminator = nn.Sequential(*stack([nn.Conv2d(narrow, wide, 4, 2, 1, rng=rng)
-                                          for narrow, wide in zip(widths[:-1], widths[1:], strict=True)]),
-                                  nn.Flatten(), nn.Linear(512 * 16 * 16, 1, rng=rng))
-    return generator, discriminator
+    """The image-to-image generator and the discriminator for 256x256x3 (models/pair.py)."""
+    return pair.Generator(rng=rng), pair.Discriminator(rng=rng)
 
 
 def adversarial_step(generator, discriminator, noise, real):

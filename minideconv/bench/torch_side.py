@@ -165,7 +165,7 @@ def _recipe(torch, what, batch, layout):
 
 
 def _pair_networks(nn):
-    """bench.pair_networks, the 256x256x3 pair.
+    """models/pair.py, the 256x256x3 pair.
 
     "same" of the 4x4 stride-1 layer pads one pixel before and two after.
     """

@@ -9,6 +9,8 @@ and `figure.save` writes it.
 - stacks, overlap: checkerboards, predicted and measured, and their pictures
 - boxes, layering, tape: the graph of a loss: what its boxes say, where they stand, the picture
 - heatmap: where a gradient is wrong
+- saliency, deconvnet: what a unit of a network responds to, and its picture
+- latent: walks through a generator's latents, arithmetic, nearest training images
 - arguments, command: the options that commands share, and the list of commands
 
 Matplotlib is imported by the first function that draws, not by importing these modules.

@@ -1,7 +1,7 @@
 """The sub-commands of `minideconv draw`: each drawing module registers its own."""
-from . import heatmap, matrix, overlap, sizes, step, tape, translate
+from . import deconvnet, heatmap, latent, matrix, overlap, sizes, step, tape, translate
 
-MODULES = (step, matrix, sizes, translate, overlap, tape, heatmap)
+MODULES = (step, matrix, sizes, translate, overlap, tape, heatmap, deconvnet, latent)
 
 
 def register(commands) -> None:

@@ -56,10 +56,19 @@ def generate(generator: Module, count: int = 64, seed: int = 0, label: int | Non
     labels = None
     if generator.classes:
         labels = np.full(count, label) if label is not None else np.arange(count) % generator.classes
+    return images_of(generator, latents, labels, progress), labels
+
+
+def images_of(generator: Module, latents: np.ndarray, labels: np.ndarray | None = None, progress=quiet) -> np.ndarray:
+    """The images float32 (N, H, W, C) of latents float32 (N, latent), made BATCH at a time.
+
+    labels: (N,), or mixtures float32 (N, classes) for a generator that joins them to its features;
+    None for one that is told none. ValueError for labels that do not fit.
+    """
     with no_grad():
         parts = [generator(Tensor(latents[part]), *([] if labels is None else [labels[part]])).numpy()
-                 for part in progress(spans(count, BATCH), desc="samples")]
-    return np.concatenate(parts), labels
+                 for part in progress(spans(len(latents), BATCH), desc="samples")]
+    return np.concatenate(parts)
 
 
 def class_number(config, name: str) -> int:

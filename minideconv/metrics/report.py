@@ -88,7 +88,7 @@ def measure(samples, labels, real: Real, progress=quiet, scale: float = 1.0) -> 
         report.update(_by_protocol(samples, labels, real, scale, progress))
     if samples.shape[1:] == (28, 28, 1):
         report.update(_by_features(samples, labels, real, progress))
-    report["nearest"] = _copies(samples, real, progress)
+    report["nearest"] = copies(samples, real, progress)
     return report
 
 
@@ -153,8 +153,10 @@ def _by_features(samples, labels, real, progress):
     return report
 
 
-def _copies(samples, real, progress):
-    """Are samples nearer to training images than images are that nobody learned from?"""
+def copies(samples, real: Real, progress=quiet) -> dict:
+    """Are samples nearer to training images than images are that nobody learned from? The part "nearest" of a report:
+    see `evaluate`. samples: images in the forms of `unit_images`.
+    """
     _, distances = nearest(samples[:COPIES], real.train.images, progress)
     found = {"median": float(np.median(distances)), "least": float(distances.min()), "count": len(distances),
              "quantiles": np.quantile(distances, SHARES).tolist()}

@@ -34,9 +34,9 @@ def _images(report, samples, labels, real):
         chosen, columns = _in_columns(len(images), None if asked is None else classes, asked)
         _show(axes, grid(unit_images(images[chosen]), columns))
         axes.set_title(title + ("" if asked is None else ": a column for each class"))
-    _neighbours(middle.subplots(), report["nearest"]["shown"], samples, real.train.images)
+    draw_neighbours(middle.subplots(), report["nearest"]["shown"], samples, real.train.images)
     panels = lower.subplots(1, 1 + judged, squeeze=False)[0]
-    _distances(panels[-1], report["nearest"])
+    draw_distances(panels[-1], report["nearest"])
     if judged:
         _classes(panels[0], report["classes"])
     return figure
@@ -74,22 +74,29 @@ def _show(axes, picture):
     axes.set(xticks=[], yticks=[])
 
 
-def _neighbours(axes, shown, samples, training):
-    """Samples in the first row, below each its nearest training images and the distance of the first of them."""
+def draw_neighbours(axes, shown, samples, training, name: str = "sample"):
+    """Samples in the first row, below each its nearest training images and the distance of the first of them.
+
+    shown: {"training": numbers (M, K), "distances": (M, K)}. samples, training: images in the forms of `unit_images`.
+    name: what the first row holds.
+    """
     nearest = np.array(shown["training"])                                               # (M, K)
     rows = [np.asarray(samples[:len(nearest)]), *(training[nearest[:, place]] for place in range(nearest.shape[1]))]
     _show(axes, grid(np.concatenate([unit_images(row) for row in rows]), len(nearest)))
     width, height = axes.get_images()[0].get_size()[::-1]
     axes.set_yticks([(row + 0.5) * height / len(rows) for row in range(len(rows))],
-                    ["sample", *ORDINALS[:len(rows) - 1]])
+                    [name, *ORDINALS[:len(rows) - 1]])
     axes.set_xticks([(place + 0.5) * width / len(nearest) for place in range(len(nearest))],
                     [f"{distances[0]:.1f}" for distances in shown["distances"]])
     axes.tick_params(length=0)
-    axes.set_title("samples above their nearest training images, and the distance of the nearest (pixels in [0, 1])")
+    axes.set_title(f"{name}s above their nearest training images, and the distance of the nearest (pixels in [0, 1])")
 
 
-def _distances(axes, part):
-    """Two curves: how many samples, and how many real test images, have a training image within a distance."""
+def draw_distances(axes, part: dict):
+    """Two curves: how many samples, and how many real test images, have a training image within a distance.
+
+    part: "nearest" of a report, with its "quantiles", and "test_quantiles" where there are some.
+    """
     axes.plot(part["quantiles"], SHARES, color=PALETTE["accent"], clip_on=False, label="samples")
     if "test_quantiles" in part:
         axes.plot(part["test_quantiles"], SHARES, "--", color=PALETTE["dark"], label="real test images")

@@ -62,13 +62,26 @@ def one_hot(labels, classes: int) -> np.ndarray:
     return rows
 
 
+def label_rows(labels, classes: int) -> np.ndarray:
+    """What a network hears: labels (N,) as one-hot rows float32 (N, classes), or floats (N,
+    classes) as they are, each row a mixture of labels. ValueError for others.
+    """
+    labels = np.asarray(labels)
+    if labels.ndim != 2 or labels.dtype.kind != "f":
+        return one_hot(labels, classes)
+    if labels.shape[1] != classes:
+        raise ValueError(f"labels that are mixtures must be (N, {classes}), a share for each class; got "
+                         f"{labels.shape}")
+    return labels.astype(np.float32)
+
+
 def join(x, labels, classes: int):
-    """Labels (N,) joined as one-hot features to rows x (N, F), as constant maps to images x (N, H,
-    W, C). With 0 classes x as it is.
+    """Labels (N,), or mixtures (N, classes), joined as features to rows x (N, F), as constant maps
+    to images x (N, H, W, C). With 0 classes x as it is.
     """
     if not classes:
         return x
-    x, rows = as_tensor(x), one_hot(labels, classes)
+    x, rows = as_tensor(x), label_rows(labels, classes)
     if x.ndim == 4:
         rows = broadcast_to(rows[:, None, None, :], (*x.shape[:3], classes))
     return concatenate([x, rows], axis=-1)
