@@ -410,6 +410,23 @@ def test_layers_that_cannot_be_translated_are_named():
         to_torch(nn.Sequential(nn.Linear(2, 4), nn.Conv2d(1, 1, 1)))
 
 
+def test_a_sequential_with_more_than_its_layers_is_named():
+    network = nn.Sequential(nn.Conv2d(1, 2, 3))
+    network.scale = md.Tensor(np.ones(2, np.float32))
+    with pytest.raises(TypeError, match="^Sequential cannot be translated: it holds scale"):
+        to_torch(network)
+
+
+def test_float64_keeps_its_digits_in_pytorch_and_is_float32_in_onnx():
+    network = nn.Sequential(nn.Linear(2, 3))
+    for tensor in network.parameters():
+        tensor.data = tensor.data.astype(np.float64) / 3
+    assert to_torch(network)["0.weight"].dtype == np.float64
+    x = inputs((2,))
+    found = evaluate(to_onnx(network, (2,)), x=x)
+    assert found.dtype == np.float32 and np.abs(found - ours(network, x.astype(np.float64))).max() < CLOSE
+
+
 def test_a_state_that_does_not_fit_changes_nothing():
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
     state, before = to_torch(network), network.state_dict()

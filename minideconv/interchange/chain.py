@@ -150,9 +150,10 @@ def _after(name: str, layer: Any, shape: tuple) -> tuple:
     if not known(layer, RESHAPING):
         raise TypeError(f"{called(name, layer)} cannot be translated: it is no layer of minideconv.nn, and its forward "
                         f"is its own")
+    dtype = next((tensor.dtype for tensor in layer.parameters()), np.float32)
     try:
         with no_grad():
-            return layer(Tensor(np.zeros((1, *shape), np.float32))).shape[1:]
+            return layer(Tensor(np.zeros((1, *shape), dtype))).shape[1:]
     except ValueError as error:
         raise ValueError(f"{called(name, layer)}: {error}") from error
 

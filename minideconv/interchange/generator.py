@@ -50,7 +50,7 @@ def source(found: Page, latent: int, uniform: float | None) -> str:
     given = f", labels int64 (N,) below {told}" if told else ""
     signature, call = ("latents, labels", "latents, labels") if told else ("latents, labels=None", "latents")
     sample = "torch.randn(16, {0})" if uniform is None else f"{uniform:.6g} * (2 * torch.rand(16, {{0}}) - 1)"
-    lines = [HEAD.format(result=result, drawn=drawn).rstrip("\n"), text(found.parts, 12), "        ])", "",
+    lines = [HEAD.format(drawn=drawn).rstrip("\n"), text(found.parts, 12), "        ])", "",
              f"    def forward(self, {signature}):",
              f'        """latents float32 (N, {latent}){given} -> {result}."""', "        x = latents"]
     if told:
@@ -65,7 +65,7 @@ def source(found: Page, latent: int, uniform: float | None) -> str:
 
 
 HEAD = '''\
-"""A generator that minideconv trained, in plain PyTorch: latents {drawn} -> {result}."""
+"""A generator that minideconv trained, in plain PyTorch. Its latents are from {drawn}."""
 from pathlib import Path
 
 import numpy as np

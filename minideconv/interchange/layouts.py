@@ -206,12 +206,12 @@ def layouts(network: nn.Module, input_shape: tuple | None = None, name: str = ""
                 _leave(walk.value, step, layer)
                 walk.found |= layouts(layer, None, step).found
                 walk.value = Flat(settled=False)
-        return walk
-    for part_name, part in network.children():
-        part_walk = layouts(part, None, ".".join(filter(None, (name, part_name))))
-        _leave(part_walk.first, name, network)
-        _leave(part_walk.value, name, network)
-        walk.found |= part_walk.found
+    else:
+        for part_name, part in network.children():
+            part_walk = layouts(part, None, ".".join(filter(None, (name, part_name))))
+            _leave(part_walk.first, name, network)
+            _leave(part_walk.value, name, network)
+            walk.found |= part_walk.found
     prefix = name + "." if name else ""
     if own := [key for key in network.state_dict() if prefix + key not in walk.found]:
         raise TypeError(f"{called(name, network)} cannot be translated: it holds {own[0]}, whose order in other "

@@ -222,9 +222,10 @@ def _model(graph, inputs, outputs, told):
 def from_onnx(network: nn.Module, model: Any, input_shape: tuple | None = None) -> None:
     """Take over the weights of a model, an onnx.ModelProto or the path of a file, that `to_onnx` made.
 
-    Any model whose floating initializers have the names and layouts of `to_torch` will do, such as
-    PyTorch's own export of the network's twin. Nothing changes before all fits. Raises ImportError
-    where onnx is missing, ValueError for a file that is no model, else as `from_torch`.
+    Any model will do whose floating initializers have the names and layouts of `to_torch`; its
+    nodes are not looked at. Nothing changes before all fits. Raises ImportError where onnx is
+    missing, ValueError for a file that is no model, OSError where there is none, else as
+    `from_torch`.
     """
     onnx = import_onnx()
     if isinstance(model, (str, os.PathLike)):
