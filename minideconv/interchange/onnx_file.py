@@ -78,13 +78,37 @@ def _conv(graph, x, step):
 
 def _conv_transpose(graph, x, step):
     """Groups are nodes of their own: ONNX's reference evaluator mixes them up where they have several channels."""
-    groups, attributes = step.layer.groups, conventions.to_onnx(convolution(step.layer, step.before[:2]))
-    inputs = _given(x, graph.weight(step.name, "weight"), graph.weight(step.name, "bias"))
+    groups, (geometry, beyond) = step.layer.groups, _within_stride(convolution(step.layer, step.before[:2]))
+    weight, bias = graph.weight(step.name, "weight"), graph.weight(step.name, "bias")
+    inputs, attributes = _given(x, weight, None if any(beyond) else bias), conventions.to_onnx(geometry)
     if groups == 1:
-        return graph.node("ConvTranspose", *inputs, **attributes)
-    parts = [graph.node("Split", one, outputs=groups, axis=axis) for one, axis in zip(inputs, (1, 0, 0), strict=False)]
-    made = [graph.node("ConvTranspose", *part, **attributes) for part in zip(*parts, strict=True)]
-    return graph.node("Concat", *made, axis=1)
+        y = graph.node("ConvTranspose", *inputs, **attributes)
+    else:
+        parts = [graph.node("Split", one, outputs=groups, axis=axis)
+                 for one, axis in zip(inputs, (1, 0, 0), strict=False)]
+        made = [graph.node("ConvTranspose", *part, **attributes) for part in zip(*parts, strict=True)]
+        y = graph.node("Concat", *made, axis=1)
+    if any(beyond):
+        y = graph.node("Pad", y, graph.constant([0, 0, 0, 0, 0, 0, *beyond]))
+        if bias:
+            y = graph.node("Add", y, graph.node("Reshape", bias, graph.constant([1, -1, 1, 1])))
+    return y
+
+
+def _within_stride(geometry):
+    """The geometry with output_padding below the stride, and how many rows and columns that hold the bias alone
+    come after it: runtimes refuse an output_padding that only the dilation allows.
+    """
+    if all(extra < stride for extra, stride in zip(geometry.output_padding, geometry.stride, strict=True)):
+        return geometry, (0, 0)
+    pads, extras, beyond = [], [], []
+    for _, _, stride, (before, after), extra, _ in geometry.axes():
+        less = min(after, extra)                            # what is cropped and added again is kept
+        kept = min(extra - less, stride - 1)
+        pads.append((before, after - less))
+        extras.append(kept)
+        beyond.append(extra - less - kept)
+    return geometry._replace(pads=tuple(pads), output_padding=tuple(extras)), tuple(beyond)
 
 
 def _norm(graph, x, step):
@@ -110,7 +134,14 @@ def _shape(graph, x, step):
 
 
 def _max_pool(graph, x, step):
-    return graph.node("MaxPool", x, **_window(step))
+    """Pads that differ are a node of their own: ONNX's reference evaluator takes them in another order here."""
+    window = _window(step)
+    top, left, bottom, right = pads = window["pads"]
+    if len(set(pads)) > 1:
+        window["pads"] = [0, 0, 0, 0]
+        x = graph.node("Pad", x, graph.constant([0, 0, top, left, 0, 0, bottom, right]),
+                       graph.constant(-np.inf, np.float32))
+    return graph.node("MaxPool", x, **window)
 
 
 def _avg_pool(graph, x, step):
