@@ -202,6 +202,13 @@ def test_what_runtimes_disagree_about(layer):
     close(twin(network, (3, 4, 2))(x), ours(network, x))
 
 
+@pytest.mark.parametrize("layer", [nn.PixelShuffle(2), nn.Upsample((2, 3)), nn.Upsample((3, 2), "bilinear")], ids=repr)
+def test_changes_of_resolution_with_several_channels(layer):
+    network, x = nn.Sequential(layer), inputs((3, 4, 8))
+    close(evaluate(to_onnx(network, (3, 4, 8)), x=x), ours(network, x))
+    close(twin(network, (3, 4, 8))(x), ours(network, x))
+
+
 @given(networks())
 def test_weights_come_back_to_the_last_bit(drawn):
     network, shape = drawn
