@@ -9,10 +9,10 @@ import sys
 import warnings
 
 from . import __version__, parallel
-from .commands import bench, draw, evaluate, info, sample, train
+from .commands import bench, draw, evaluate, export, info, sample, train
 from .commands.console import patient, say
 
-COMMANDS = (train, sample, evaluate, draw, bench, info)
+COMMANDS = (train, sample, evaluate, export, draw, bench, info)
 
 
 class _Parser(argparse.ArgumentParser):

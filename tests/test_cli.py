@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minideconv import cli, parallel
+from minideconv import Tensor, cli, no_grad, parallel
 from minideconv.commands.console import patient
+from minideconv.gan.sample import load_generator
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BASE = [sys.executable, "-m", "minideconv"]
@@ -498,3 +499,52 @@ def test_fault_26_a_file_that_cannot_be_written_is_named(data, tmp_path, capsys)
     (folder / "losses.csv").mkdir(parents=True)
     code, _, errors = in_process(capsys, "train", "--data", data, "--steps", 2, "--batch-size", 16, "--out", folder)
     assert code == 2 and "losses.csv" in errors and errors.count("\n") == 1
+
+
+# ---- export
+
+def test_export_writes_what_others_read(whole, tmp_path, capsys):
+    pytest.importorskip("onnx")
+    from onnx.reference import ReferenceEvaluator
+    before = {path: path.stat().st_mtime_ns for path in whole.iterdir()}
+    file, folder = tmp_path / "deep" / "g.onnx", tmp_path / "page"
+    code, printed, _ = in_process(capsys, "export", whole, "--to", "onnx", file)
+    assert code == 0 and printed == f"the generator is written to {file}\n" and os.listdir(file.parent) == ["g.onnx"]
+    code, printed, _ = in_process(capsys, "export", whole, "--to", "torch", folder)
+    assert code == 0 and set(os.listdir(folder)) == {"generator.py", "weights.npz"} and str(folder) in printed
+    assert {path: path.stat().st_mtime_ns for path in whole.iterdir()} == before
+
+    generator = load_generator(whole)
+    latents, labels = np.random.default_rng(0).standard_normal((4, generator.latent), np.float32), np.arange(4) % 3
+    (images,) = ReferenceEvaluator(str(file)).run(["images"], {"latents": latents, "labels": labels})
+    with no_grad():
+        expected = generator(Tensor(latents), labels).numpy()
+    assert images.shape == (4, 8, 8, 1) and images.dtype == np.float32 and np.abs(images - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("to, out, said", [
+    ("onnx", "g.png", "--to onnx writes a file that ends in .onnx; got"), ("onnx", "g", "ends in .onnx"),
+    ("torch", "g.py", "--to torch writes a FOLDER"), ("torch", "g.onnx", "--to torch writes a FOLDER"),
+    ("torch", "file", "is a file"), ("keras", "g", "argument --to: invalid choice: 'keras'"),
+    ("onnx", "", "must not be")])
+def test_export_says_what_it_cannot_write(whole, tmp_path, capsys, monkeypatch, to, out, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("mine")
+    code, _, errors = in_process(capsys, "export", whole, "--to", to, out)
+    assert code == 2 and said in errors and errors.count("\n") == 1
+    assert os.listdir(tmp_path) == ["file"] and (tmp_path / "file").read_text() == "mine"
+
+
+def test_export_needs_a_run(tmp_path, capsys):
+    for to, out in (("onnx", tmp_path / "g.onnx"), ("torch", tmp_path / "page")):
+        code, _, errors = in_process(capsys, "export", tmp_path, "--to", to, out)
+        assert code == 2 and errors.count("\n") == 1 and ("no config.json" in errors or "onnx" in errors)
+    assert os.listdir(tmp_path) == []
+
+
+def test_export_without_onnx_says_what_to_install(whole, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    code, _, errors = in_process(capsys, "export", whole, "--to", "onnx", tmp_path / "g.onnx")
+    assert code == 2 and 'pip install "minideconv[onnx]"' in errors and errors.count("\n") == 1
+    assert os.listdir(tmp_path) == []
+    assert in_process(capsys, "export", whole, "--to", "torch", tmp_path / "page")[0] == 0

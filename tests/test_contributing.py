@@ -10,6 +10,7 @@ import minideconv as md
 import minideconv.functional as F
 from minideconv import cli, data, losses, nn
 from minideconv.gan.losses import LOSSES
+from minideconv.interchange import layouts, onnx_file, source
 from minideconv.primitives import PRIMITIVES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,6 +71,9 @@ def test_every_list_names_places():
 
 @pytest.mark.parametrize("name, where", [("ORDER", "tests/test_structure.py"), ("TABLE", "tests/test_gradients.py"),
                                          ("PUBLIC", "tests/test_gradients.py"), ("LOSSES", "minideconv/gan/losses.py"),
+                                         ("STEPS", "minideconv/interchange/layouts.py"),
+                                         ("LAYERS", "minideconv/interchange/onnx_file.py"),
+                                         ("LAYERS", "minideconv/interchange/source.py"),
                                          ("SOURCES", "minideconv/data/__init__.py"), ("COMMANDS", "minideconv/cli.py")])
 def test_every_table_is_where_it_is_said_to_be(name, where):
     assert name in re.findall(r"`(\w+)`", GUIDE) and where in GUIDE
@@ -99,6 +103,12 @@ def test_every_layer_is_in_the_list_of_layers():
     tree = ast.parse(text("minideconv/nn/layers.py"))
     layers = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
     assert {name for name in layers if name[0] != "_"} <= set(nn.__all__)
+
+
+def test_every_layer_is_translated():
+    layers = {getattr(nn, name) for name in set(nn.__all__) - {"init", "Module", "Sequential"}}
+    for table in (layouts.STEPS, onnx_file.LAYERS, source.LAYERS):
+        assert layers - set(table) == set()
 
 
 def test_every_loss_is_public_and_tested():

@@ -39,19 +39,21 @@ ORDER = """
     draw/layering.py  draw/walk.py  draw/conventions.py  draw/heatmap.py  draw/arguments.py  draw/step.py
     draw/matrix.py  draw/stacks.py  draw/overlap.py  draw/sizes.py  draw/boxes.py  draw/tape.py
     draw/translate.py  draw/saliency.py  draw/deconvnet.py  draw/latent.py  draw/command.py
+    interchange/chain.py  interchange/layouts.py  interchange/pytorch.py  interchange/onnx_file.py
+    interchange/source.py  interchange/generator.py  interchange/__init__.py
     bench/cases.py  bench/report.py  bench/torch_side.py  bench/measure.py  bench/__init__.py
     commands/__init__.py  commands/arguments.py  commands/console.py  commands/train.py  commands/sample.py
-    commands/evaluate.py  commands/draw.py  commands/bench.py  commands/info.py
+    commands/evaluate.py  commands/export.py  commands/draw.py  commands/bench.py  commands/info.py
     cli.py  __main__.py
 """.split()
 
 # Rooms that a function opens on demand, so that `import minideconv` stays quick.
 ON_DEMAND = {("data/__init__.py", f"data/{name}.py") for name in ("mnist", "pictures", "points")}
 
-# What the package may stand on besides the standard library. The benchmark's peer runs only where somebody asks for
-# the comparison.
+# What the package may stand on besides the standard library. The benchmark's peer and ONNX are imported only where
+# somebody asks for them.
 FOUNDATIONS = {"numpy", "numba", "llvmlite", "threadpoolctl", "matplotlib", "PIL", "tqdm"}
-PEERS = {("bench/torch_side.py", "torch")}
+PEERS = {("bench/torch_side.py", "torch"), ("interchange/onnx_file.py", "onnx")}
 
 
 def files(package=PACKAGE):
@@ -145,7 +147,7 @@ def test_importing_the_package_loads_nothing_slow():
     done = subprocess.run([sys.executable, "-c", command], env={**os.environ, "PYTHONPATH": path}, check=True,
                           capture_output=True, text=True)
     loaded = done.stdout.split()
-    assert "numpy" in loaded and not {"numba", "matplotlib", "PIL", "tqdm", "torch", "scipy"} & set(loaded)
+    assert "numpy" in loaded and not {"numba", "matplotlib", "PIL", "tqdm", "torch", "onnx", "scipy"} & set(loaded)
 
 
 # ---- short enough
