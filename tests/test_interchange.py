@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import minideconv as md
 import minideconv.functional as F
 from minideconv import gan, nn
-from minideconv.interchange import OPSET, from_onnx, from_torch, generator_to_torch, save_onnx, to_onnx, to_torch
+from minideconv.interchange import OPSET, chain, from_onnx, from_torch, generator_to_torch, save_onnx, to_onnx, to_torch
 from minideconv.interchange.generator import source
 from minideconv.interchange.source import arrays, page, text
 from minideconv.models import conditional, dcgan, mlp
@@ -291,6 +291,31 @@ def test_pytorchs_own_names_for_a_network_of_ones_own():
         "body.0.weight": (2, 2, 3, 3), "body.0.bias": (2,), "heads.left.weight": (3, 2), "heads.left.bias": (3,)}
     with pytest.raises(TypeError, match="^Skip cannot be translated"):
         to_onnx(network, (4, 4, 2))
+
+
+def test_a_network_with_skips_is_told_by_a_row(monkeypatch):
+    class UNet(nn.Module):
+        def __init__(self):
+            rng = np.random.default_rng(0)
+            self.down = nn.Sequential(nn.Conv2d(3, 4, 4, 2, 1, rng=rng), nn.LeakyReLU(0.2))
+            self.deep = nn.Sequential(nn.Conv2d(4, 4, 3, padding="same", rng=rng), nn.BatchNorm2d(4), nn.ReLU())
+            self.up = nn.Sequential(nn.ConvTranspose2d(12, 3, 4, 2, 1, rng=rng), nn.Flatten(),
+                                    nn.Linear(72, 2, rng=rng))
+
+        def forward(self, x):
+            wide = self.down(x)
+            deep = self.deep(wide) + wide
+            return self.up(md.concatenate([deep, wide, wide], axis=-1))
+    monkeypatch.setitem(chain.CHAINS, UNet, lambda net: [
+        ("down", net.down), ("", chain.Keep("wide")), ("deep", net.deep), ("", chain.Meet("wide", add=True)),
+        ("", chain.Meet("wide")), ("", chain.Meet("wide")), ("up", net.up)])
+    network, x = unsettled(UNet()), inputs((4, 6, 3))
+    close(evaluate(to_onnx(network, (4, 6, 3)), x=x), ours(network, x))
+    before, state = network.state_dict(), to_torch(network)
+    from_torch(unsettled(network, seed=9), state)
+    assert all(np.array_equal(before[name], array) for name, array in network.state_dict().items())
+    with pytest.raises(TypeError, match="Keep has no words in PyTorch's source text"):
+        page(network, (4, 6, 3))
 
 
 def test_what_is_flat_at_the_ends_keeps_our_order_in_onnx():

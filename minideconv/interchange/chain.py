@@ -1,7 +1,11 @@
 """Networks as other frameworks are told them: one layer after the other, each with its sizes.
 
 Most networks are such chains, this project's generators among them: where their `forward` joins
-labels or takes the largest of a few pieces, the chain has a step of its own for it.
+labels, takes the largest of a few pieces or comes back to what it had before, the chain has a step
+of its own for it. A network of your own joins with a row in CHAINS:
+
+    CHAINS[UNet] = lambda net: [("down", net.down), ("", Keep("wide")), ("deep", net.deep), ("", Meet("wide")),
+                                ("up", net.up)]
 """
 from typing import Any, NamedTuple
 
@@ -31,6 +35,19 @@ class Projection(NamedTuple):
     embedding: conditional.Embedding
 
 
+class Keep(NamedTuple):
+    """Images as they are here come back later, under this name."""
+    name: str
+
+
+class Meet(NamedTuple):
+    """The images that were kept under this name come back: their channels follow those of the images that are here,
+    or, with `add`, the two are added.
+    """
+    name: str
+    add: bool = False
+
+
 def _labels(network) -> list:
     return [("", Join(network.classes))] if network.classes else []
 
@@ -55,7 +72,7 @@ def _compared(network) -> list:
     return [("features", network.features), last]
 
 
-# What a network's forward does, as (name of the part, part). A network of your own joins with a row here.
+# What a network's forward does, as (name of the part, part).
 CHAINS = {
     nn.Sequential: lambda network: [(str(place), layer) for place, layer in enumerate(network.layers)],
     conditional.Generator: _staged, conditional.Discriminator: _compared,
@@ -111,15 +128,26 @@ def steps(network: nn.Module, input_shape: tuple) -> list[Step]:
     Raises ValueError where a layer does not take what the one before it gives, TypeError, naming
     the layer, for one that is not known, and for values that are neither (N, H, W, C) nor (N, F).
     """
-    found, shape = [], checked_shape(input_shape)
+    found, shape, kept = [], checked_shape(input_shape), {}
     for name, layer in chain(network):
-        after = _after(name, layer, shape)
+        if isinstance(layer, Keep):
+            kept[name, layer.name] = after = shape
+        elif isinstance(layer, Meet):
+            after = _meeting(name, layer, shape, kept[name, layer.name])
+        else:
+            after = _after(name, layer, shape)
         if len(after) not in (1, 3):
             raise TypeError(f"{called(name, layer)} gives (N, {', '.join(map(str, after))}), which no other framework "
                             f"is told: only (N, F) and (N, H, W, C) are translated")
         found.append(Step(name, layer, shape, after))
         shape = after
     return found
+
+
+def _meeting(name: str, layer: Meet, shape: tuple, other: tuple) -> tuple:
+    if shape[:2] != other[:2] or (layer.add and shape != other):
+        raise ValueError(f"{called(name, layer)}: images {shape} meet images {other}, which were kept as {layer.name}")
+    return shape if layer.add else (*shape[:2], shape[2] + other[2])
 
 
 def checked_shape(input_shape: Any) -> tuple:

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import nn
 from ..models.conditional import Embedding
-from .chain import CHAINS, ENTRYWISE, Join, Pieces, Projection, called, chain, checked_shape, known
+from .chain import CHAINS, ENTRYWISE, Join, Keep, Meet, Pieces, Projection, called, chain, checked_shape, known
 
 UNKNOWN = 0             # channels of an image that nobody has told
 
@@ -89,7 +89,7 @@ class Walk:
             self.value = Flat(settled=False)
         else:
             self.value = Flat() if len(input_shape) == 1 else Image(input_shape[2])
-        self.first, self.found = self.value, {}
+        self.first, self.found, self.kept = self.value, {}, {}
 
     def put(self, name: str, layer: nn.Module, axes: tuple | None = None, **turns: tuple) -> None:
         """The arrays that lie in the layer itself: `axes` is of its weight, `turns` by the array's name."""
@@ -173,6 +173,19 @@ def _projection(walk, name, layer):
     walk.value = Flat()
 
 
+def _keep(walk, name, layer):
+    if isinstance(walk.value, Flat) and walk.value.settled:
+        raise TypeError(f"{called(name, layer)} keeps flat features, and only images can come back")
+    _images(walk, name, layer)
+    walk.kept[name, layer.name] = walk.value
+
+
+def _meet(walk, name, layer):
+    _images(walk, name, layer)
+    here, other = walk.value.channels, walk.kept[name, layer.name].channels
+    walk.value = Image(here or other if layer.add else here and other and here + other)
+
+
 def _same(walk, name, layer):
     """Nothing moves."""
 
@@ -185,7 +198,8 @@ def _images(walk, name, layer):
 STEPS = {nn.Linear: _linear, nn.Conv2d: _kernel, nn.ConvTranspose2d: _kernel, nn.BatchNorm2d: _norm,
          nn.Flatten: _flatten, nn.Reshape: _reshape, nn.PixelShuffle: _shuffle, nn.MaxPool2d: _images,
          nn.AvgPool2d: _images, nn.Upsample: _images, Join: _join, Pieces: _pieces, Projection: _projection,
-         Embedding: lambda walk, name, layer: walk.put(name, layer), **dict.fromkeys(ENTRYWISE, _same)}
+         Keep: _keep, Meet: _meet, Embedding: lambda walk, name, layer: walk.put(name, layer),
+         **dict.fromkeys(ENTRYWISE, _same)}
 
 
 def layouts(network: nn.Module, input_shape: tuple | None = None, name: str = "") -> Walk:

@@ -12,7 +12,7 @@ import numpy as np
 from .. import nn
 from ..draw import conventions
 from ..storage import Path, replace
-from .chain import Join, Pieces, Projection, Step, convolution, known, pool_pads, steps
+from .chain import Join, Keep, Meet, Pieces, Projection, Step, convolution, known, pool_pads, steps
 from .layouts import Flat, layouts
 from .pytorch import from_torch, to_torch
 
@@ -33,7 +33,7 @@ class Graph:
     """Nodes and weights as they are found; every method gives the name of a value."""
 
     def __init__(self, network: nn.Module, input_shape: tuple):
-        self.onnx, self.nodes, self.weights = import_onnx(), [], []
+        self.onnx, self.nodes, self.weights, self.kept = import_onnx(), [], [], {}
         self.arrays = to_torch(network, input_shape)
 
     def node(self, kind: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
@@ -185,13 +185,24 @@ def _projection(graph, x, step):
     return graph.node("Add", answer, graph.node("ReduceSum", graph.node("Mul", rows, x), graph.constant([1])))
 
 
+def _keep(graph, x, step):
+    graph.kept[step.name, step.layer.name] = x
+    return x
+
+
+def _meet(graph, x, step):
+    other = graph.kept[step.name, step.layer.name]
+    return graph.node("Add", x, other) if step.layer.add else graph.node("Concat", x, other, axis=1)
+
+
 LAYERS = {
     nn.Linear: _linear, nn.Conv2d: _conv, nn.ConvTranspose2d: _conv_transpose, nn.BatchNorm2d: _norm,
     nn.Flatten: _shape, nn.Reshape: _shape, nn.MaxPool2d: _max_pool, nn.AvgPool2d: _avg_pool, nn.Upsample: _upsample,
     nn.PixelShuffle: _shuffle, nn.Dropout: lambda graph, x, step: x,
     nn.LeakyReLU: lambda graph, x, step: graph.node("LeakyRelu", x, alpha=step.layer.negative_slope),
     nn.ReLU: lambda graph, x, step: graph.node("Relu", x), nn.Sigmoid: lambda graph, x, step: graph.node("Sigmoid", x),
-    nn.Tanh: lambda graph, x, step: graph.node("Tanh", x), Join: _join, Pieces: _pieces, Projection: _projection}
+    nn.Tanh: lambda graph, x, step: graph.node("Tanh", x), Join: _join, Pieces: _pieces, Projection: _projection,
+    Keep: _keep, Meet: _meet}
 
 
 def _given(*names):
@@ -207,7 +218,8 @@ def to_onnx(network: nn.Module, input_shape: tuple, *, source: str = "x", result
     and `labels`, int64 (N,), where the network is told some; output: `result`, float32, in our
     layout. Weights are float32 initializers under their names in `to_torch`. Raises ImportError
     where onnx is missing, TypeError, naming the layer, for one that cannot be translated (those of
-    nn in nn.Sequential can, and the networks of models), ValueError for sizes that do not fit.
+    nn in nn.Sequential can, the networks of models, and those with a row in chain.CHAINS),
+    ValueError for sizes that do not fit.
     """
     walk = layouts(network, input_shape)
     chain = steps(network, input_shape)
