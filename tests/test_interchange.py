@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import minideconv as md
 import minideconv.functional as F
-from minideconv import gan, nn
-from minideconv.interchange import OPSET, chain, from_onnx, from_torch, generator_to_torch, save_onnx, to_onnx, to_torch
+from minideconv import gan, interchange, nn
+from minideconv.interchange import OPSET, chain, from_onnx, from_torch, generator_to_torch, save_onnx, to_torch
 from minideconv.interchange.generator import source
 from minideconv.interchange.source import arrays, page, text
 from minideconv.models import conditional, dcgan, mlp
@@ -55,9 +55,15 @@ def close(one, other):
     assert np.abs(one - other).max() <= CLOSE * max(1.0, np.abs(one).max())
 
 
+def to_onnx(*arguments, **settings):
+    """The model, where onnx is installed; the test is skipped elsewhere."""
+    pytest.importorskip("onnx")
+    return interchange.to_onnx(*arguments, **settings)
+
+
 def evaluate(model, **given):
     """What ONNX's reference evaluator makes of a model that its checker accepts, shapes and types included."""
-    onnx = pytest.importorskip("onnx")
+    import onnx
     from onnx.reference import ReferenceEvaluator
     onnx.checker.check_model(model, full_check=True)
     (found,) = ReferenceEvaluator(model).run(None, given)
@@ -528,7 +534,7 @@ def test_files_that_are_no_models(tmp_path):
 def test_without_onnx_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ImportError, match=r'^ONNX files need the package onnx: pip install "minideconv\[onnx\]"$'):
-        to_onnx(nn.Sequential(nn.Linear(2, 2)), (2,))
+        interchange.to_onnx(nn.Sequential(nn.Linear(2, 2)), (2,))
 
 
 def test_a_file_is_no_folder(tmp_path):
