@@ -31,7 +31,6 @@ class OneBlasThread:
             if self.libraries is None:
                 from threadpoolctl import ThreadpoolController
                 self.libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-                keep_memory()
             if self.users == 0:
                 self.former = [library.num_threads for library in self.libraries]
                 self._set([1] * len(self.former))
@@ -99,5 +98,5 @@ def blas_report() -> list[str]:
         if library["internal_api"] == "openblas" and kernel in ("Haswell", "Zen") and " avx512f " in _cpuinfo():
             lines.append("      this processor has AVX-512, which that kernel leaves unused: set "
                          "OPENBLAS_CORETYPE=SkylakeX before Python starts "
-                         "(Linear layers up to twice as fast; convolutions have products of their own)")
+                         "(NumPy's products up to twice as fast; layers have products of their own)")
     return lines

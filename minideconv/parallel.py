@@ -5,7 +5,7 @@ every chunk writes its own part of the result; so results are bit-identical for 
 threads. NumPy and Numba (nogil) both let go of the interpreter lock while they compute, so plain
 Python threads keep every core busy.
 
-BLAS gets one thread while ours run, see machine.py.
+BLAS gets one thread while tasks of ours call it, see machine.py.
 """
 import itertools
 import math
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .machine import OneBlasThread, available_threads
+from .machine import OneBlasThread, available_threads, keep_memory
 
 SMALL_BYTES, LARGE_BYTES = 3 << 19, 1 << 23      # of an array that is worked through once, see over_rows
 SUM_BYTES = 1 << 22                     # what the shares of a sum may take together, once there are four
@@ -50,6 +50,7 @@ def set_num_threads(n: int) -> None:
     if n < 1:
         raise ValueError(f"n must be at least 1 thread; got {n}")
     _threads = int(n)
+    keep_memory()
 
 
 def _ask_for_help(job, count: int) -> None:
@@ -84,15 +85,20 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def run(task, count: int) -> None:
+def run(task, count: int, blas: bool = False) -> None:
     """Call task(i) for every i in range(count), on all threads, and return when all are done.
 
-    The caller's thread works too. Inside a task, `run` works through its own tasks alone. A task's
-    exception is raised here; what has not begun then is left out.
+    blas: whether tasks call NumPy's matrix products; BLAS then has one thread meanwhile (to set it
+    takes as long as a small task, so it is not done for others). The caller's thread works too.
+    Inside a task, `run` works through its own tasks alone. A task's exception is raised here; what
+    has not begun then is left out.
     """
     if getattr(_thread, "inside", False):
         for index in range(count):
             task(index)
+    elif count > 0 and blas:
+        with one_blas_thread:
+            _spread(task, count)
     elif count > 0:
         _spread(task, count)
 
@@ -111,17 +117,16 @@ def _spread(task, count: int) -> None:
             if next(dones) == count:
                 all_done.release()
 
-    with one_blas_thread:
-        all_done.acquire()
-        helpers = min(num_threads(), count) - 1
-        if helpers > 0:
-            _ask_for_help(work, helpers)
-        _thread.inside = True
-        try:
-            work()
-        finally:
-            _thread.inside = False
-        all_done.acquire()          # wait for tasks that have begun; a helper that wakes up only now finds none left
+    all_done.acquire()
+    helpers = min(num_threads(), count) - 1
+    if helpers > 0:
+        _ask_for_help(work, helpers)
+    _thread.inside = True
+    try:
+        work()
+    finally:
+        _thread.inside = False
+    all_done.acquire()              # wait for tasks that have begun; a helper that wakes up only now finds none left
     if errors:
         raise errors[0]
 

@@ -156,7 +156,7 @@ def test_a_run_inside_a_task_ends():
 
 def blas_threads():
     """The threads of NumPy's BLAS (what other packages of this process bring along is theirs)."""
-    parallel.run(lambda index: None, 1)         # after this it is known which that is
+    parallel.run(lambda index: None, 1, blas=True)         # after this it is known which that is
     known = {library.filepath for library in parallel.one_blas_thread.libraries}
     return [library["num_threads"] for library in threadpool_info() if library["filepath"] in known]
 
@@ -172,7 +172,7 @@ def test_blas_computes_with_one_thread_inside_and_has_its_setting_back_after(fai
     with threadpool_limits(2, user_api="blas"):
         before = blas_threads()
         try:
-            parallel.run(task, 3)
+            parallel.run(task, 3, blas=True)
         except ZeroDivisionError:
             pass
         assert blas_threads() == before and set(before) == {2}
@@ -186,10 +186,10 @@ def test_blas_gets_its_setting_back_when_the_last_of_several_users_leaves():
         inside.set()
         leave.wait(20)
     with threadpool_limits(2, user_api="blas"):
-        user = threading.Thread(target=lambda: parallel.run(lambda index: first(), 1))
+        user = threading.Thread(target=lambda: parallel.run(lambda index: first(), 1, blas=True))
         user.start()
         inside.wait(20)
-        parallel.run(lambda index: None, 1)
+        parallel.run(lambda index: None, 1, blas=True)
         seen.append(blas_threads())
         leave.set()
         user.join()

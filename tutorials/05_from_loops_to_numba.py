@@ -392,7 +392,7 @@ assert pixel[0] == 1                                                        # 1 
 # %% [markdown]
 # Second, a process should have one pool of threads at work. BLAS has its own. If each of our
 # threads calls a BLAS that starts threads too, they compete for the same processors, and waiting
-# threads spin instead of sleeping. So `parallel.run` gives BLAS one thread while ours are at work,
+# threads spin instead of sleeping. So `parallel.run(..., blas=True)` gives BLAS one thread meanwhile,
 # and its setting back afterwards. See what it costs not to:
 
 # %%
@@ -401,7 +401,7 @@ def blas_threads():
 
 
 before, during = blas_threads(), []
-parallel.run(lambda index: during.extend(blas_threads()), 4)
+parallel.run(lambda index: during.extend(blas_threads()), 4, blas=True)
 assert set(during) <= {1} and blas_threads() == before                      # inside: one thread; afterwards: as it was
 
 jobs = range(8 if SHORT else 32)
@@ -411,7 +411,7 @@ taps, found = integers(1024, 128), np.empty((len(jobs), 392, 128), np.float32)
 with ThreadPoolExecutor(everyone) as pool:
     two_pools = milliseconds(lambda: list(pool.map(lambda i: np.matmul(rows[i], taps, out=found[i]), jobs)))
 fought_for = found.copy()
-one_pool = milliseconds(lambda: parallel.run(lambda i: np.matmul(rows[i], taps, out=found[i]), len(jobs)))
+one_pool = milliseconds(lambda: parallel.run(lambda i: np.matmul(rows[i], taps, out=found[i]), len(jobs), blas=True))
 assert np.array_equal(fought_for, found)
 print(f"{len(jobs)} products: two pools {two_pools:.2f} ms, one pool {one_pool:.2f} ms")
 

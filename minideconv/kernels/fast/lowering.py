@@ -96,7 +96,8 @@ def correlate(x, y, window: Window):
     x, y = plain(x), plain(y)
     if tiles.suits(window, x.shape[3], y.shape[3], len(x)):
         w = tiles.correlate_by_tiles(x, y, window)
-        return w if tiles.finite(w) else np.where(np.isfinite(w), w, _correlate_directly(x, y, window))
+        finite = np.isfinite(w)
+        return w if finite.all() else np.where(finite, w, _correlate_directly(x, y, window))
     return _correlate_directly(x, y, window)
 
 

@@ -115,8 +115,10 @@ def adam(p, g, m, v, step: AdamStep):
 
 def matmul(a, b):
     """np.matmul with products of its own for large float matrices."""
+    if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] == 1:
+        return np.multiply(a, b)            # an outer product has nothing to add up, and BLAS only makes it slower
     if a.ndim != 2 or b.ndim != 2 or a.dtype != b.dtype or a.dtype.kind != "f" or a.shape[1] != b.shape[0] \
-            or a.shape[1] < 2 or a.shape[0] * b.shape[1] * a.shape[1] < matrices.LEAST:
+            or a.shape[0] * b.shape[1] * a.shape[1] < matrices.LEAST:
         with parallel.one_blas_thread:
             return np.matmul(a, b)
     return matrices.product(a, b)
@@ -133,6 +135,6 @@ def sum(x, axes, keepdims):
     shares = np.empty((len(parts), rows.shape[1]), x.dtype)
     ones = np.ones(len(rows), x.dtype)
     # BLAS adds rows faster than NumPy does.
-    parallel.run(lambda i: np.matmul(ones[parts[i]], rows[parts[i]], out=shares[i]), len(parts))
+    parallel.run(lambda i: np.matmul(ones[parts[i]], rows[parts[i]], out=shares[i]), len(parts), blas=True)
     total = shares.sum(axis=0)
     return total.reshape((1,) * (x.ndim - 1) + total.shape) if keepdims else total

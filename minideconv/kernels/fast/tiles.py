@@ -150,12 +150,6 @@ def _cover(tiling: Tiling, image) -> bool:
         for (taps, outputs, before), size in zip(axes, image.shape[1:3], strict=True))
 
 
-def finite(part) -> bool:
-    """Whether all numbers are finite: the quickest look at each (a sum that overflows does no harm)."""
-    flat = part.reshape(-1)
-    return bool(np.isfinite(np.dot(flat, flat)))
-
-
 def _settle(part, bias, finite, chunk, redo):
     """Add the bias to a chunk of results while it is in a cache; or note that it must be done again, and add nothing.
     """
