@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import nn
 from ..tensor import Tensor
-from .dcgan import join, stages, widths_of
+from .dcgan import join, plan
 
 HIDDEN = 256            # features that the discriminator compares
 
@@ -29,17 +29,15 @@ class Generator(nn.Module):
     uniform = None                      # the latents are from N(0, 1)
 
     def __init__(self, image_shape, latent=64, width=64, classes=0, *, rng=None):
-        height, breadth, channels = image_shape
-        count = stages(height, breadth)
-        widths = widths_of(count, width)
-        base = height >> count, breadth >> count, widths[-1]
+        base, widths = plan(image_shape, width)
         self.latent, self.classes = latent, classes
         self.start = nn.Sequential(nn.Linear(latent + classes, int(np.prod(base)), bias=False, rng=rng),
                                    nn.Reshape(*base), nn.BatchNorm2d(base[2]), nn.LeakyReLU(0.2))
         self.stages = [nn.Sequential(nn.ConvTranspose2d(wide + classes, narrow, 4, 2, 1, bias=False, rng=rng),
                                      nn.BatchNorm2d(narrow), nn.LeakyReLU(0.2))
                        for wide, narrow in zip(widths[:0:-1], widths[-2::-1], strict=True)]
-        self.image = nn.Sequential(nn.ConvTranspose2d(widths[0] + classes, channels, 4, 2, 1, rng=rng), nn.Sigmoid())
+        self.image = nn.Sequential(nn.ConvTranspose2d(widths[0] + classes, image_shape[2], 4, 2, 1, rng=rng),
+                                   nn.Sigmoid())
 
         for module in self.modules():
             if isinstance(module, nn.ConvTranspose2d):      # PyTorch's start: larger where few channels come out
@@ -72,13 +70,12 @@ class Discriminator(nn.Module):
     """
 
     def __init__(self, image_shape, width=64, classes=0, *, rng=None):
-        height, breadth, channels = image_shape
-        count = stages(height, breadth)
+        base, widths = plan(image_shape, width)
         self.classes, layers = classes, []
-        for narrow, wide in zip([channels, *widths_of(count - 1, width)], widths_of(count, width), strict=True):
+        for narrow, wide in zip([image_shape[2], *widths[:-1]], widths, strict=True):
             layers += [nn.Conv2d(narrow, wide, 4, 2, 1, rng=rng), nn.LeakyReLU(0.2)]
-        flat = (height >> count) * (breadth >> count) * wide
-        self.features = nn.Sequential(*layers, nn.Flatten(), nn.Linear(flat, HIDDEN, rng=rng), nn.LeakyReLU(0.2))
+        self.features = nn.Sequential(*layers, nn.Flatten(), nn.Linear(int(np.prod(base)), HIDDEN, rng=rng),
+                                      nn.LeakyReLU(0.2))
         self.answer = nn.Linear(HIDDEN, 1, rng=rng)
         self.embedding = Embedding(classes, HIDDEN, rng=rng) if classes else None
 

@@ -32,9 +32,14 @@ def stages(height: int, width: int) -> int:
     return count
 
 
-def widths_of(count: int, width: int) -> list[int]:
-    """Channels after 1, 2, ... halvings."""
-    return [min(width * 2 ** stage, max(WIDEST, width)) for stage in range(count)]
+def plan(image_shape, width: int) -> tuple[tuple[int, int, int], list[int]]:
+    """The smallest map (H, W, C) of images (H, W, C), after all halvings, and the channels after 1,
+    2, ... of them. ValueError for sizes that `stages` refuses.
+    """
+    height, breadth, _ = image_shape
+    count = stages(height, breadth)
+    widths = [min(width * 2 ** stage, max(WIDEST, width)) for stage in range(count)]
+    return (height >> count, breadth >> count, widths[-1]), widths
 
 
 def small_weights(module, rng) -> None:
@@ -97,17 +102,14 @@ class Generator(nn.Module):
     uniform = None                      # the latents are from N(0, 1)
 
     def __init__(self, image_shape, latent=100, width=64, classes=0, *, rng=None):
-        height, breadth, channels = image_shape
-        count = stages(height, breadth)
-        widths = widths_of(count, width)
-        base = height >> count, breadth >> count, widths[-1]
+        base, widths = plan(image_shape, width)
         self.latent, self.classes = latent, classes
         layers = [nn.Linear(latent + classes, int(np.prod(base)), bias=False, rng=rng), nn.Reshape(*base),
                   nn.BatchNorm2d(base[2]), nn.LeakyReLU(0.2)]
         for wide, narrow in zip(widths[:0:-1], widths[-2::-1], strict=True):
             layers += [nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False, rng=rng),
                        nn.BatchNorm2d(narrow), nn.LeakyReLU(0.2)]
-        layers += [nn.ConvTranspose2d(widths[0], channels, 4, 2, 1, rng=rng), nn.Sigmoid()]
+        layers += [nn.ConvTranspose2d(widths[0], image_shape[2], 4, 2, 1, rng=rng), nn.Sigmoid()]
         self.layers = nn.Sequential(*layers)
         small_weights(self, rng)
 
@@ -123,14 +125,12 @@ class Discriminator(nn.Module):
     """
 
     def __init__(self, image_shape, width=64, classes=0, *, rng=None):
-        height, breadth, channels = image_shape
-        count = stages(height, breadth)
-        widths = widths_of(count, width)
+        base, widths = plan(image_shape, width)
         self.classes = classes
-        layers = [nn.Conv2d(channels + classes, widths[0], 4, 2, 1, rng=rng), nn.LeakyReLU(0.2)]
+        layers = [nn.Conv2d(image_shape[2] + classes, widths[0], 4, 2, 1, rng=rng), nn.LeakyReLU(0.2)]
         for narrow, wide in zip(widths[:-1], widths[1:], strict=True):
             layers += [nn.Conv2d(narrow, wide, 4, 2, 1, bias=False, rng=rng), nn.BatchNorm2d(wide), nn.LeakyReLU(0.2)]
-        layers += [nn.Flatten(), nn.Linear((height >> count) * (breadth >> count) * widths[-1], 1, rng=rng)]
+        layers += [nn.Flatten(), nn.Linear(int(np.prod(base)), 1, rng=rng)]
         self.layers = nn.Sequential(*layers)
         small_weights(self, rng)
 

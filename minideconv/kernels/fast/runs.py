@@ -6,8 +6,6 @@ references to the array, asking whether runs overlap, whether an index is negati
 than the work. So these few loops are written in the compiler's language (LLVM): vectors of 64 bytes
 as long as they fit, then number by number. Callers see to it that runs lie inside their arrays.
 """
-import functools
-
 import llvmlite.ir as ir
 from numba import config, types
 from numba.core import cgutils
@@ -43,28 +41,21 @@ def call(builder, name, arguments, write):
     builder.call(function, arguments)
 
 
-def _run(context, builder, kind, target, sources, weights, length, keep=False):
-    """target[:length] = (or += if `keep`) the sum of source[:length], each times its weight where
-    there are weights.
-    """
+def _run(context, builder, kind, target, length, source=None, weight=None):
+    """target[:length] = source[:length], or zeros where there is none; or += weight * source[:length]."""
     index, number = context.get_value_type(types.intp), context.get_value_type(kind)
 
-    def write(builder, length, target, *rest):
-        sources, weights = rest[:len(rest) - many], rest[len(rest) - many:]
-
+    def write(builder, length, target, source=None, weight=None):
         def step(c, lanes):
             vector = number if lanes == 1 else ir.VectorType(number, lanes)
-            factors = weights if lanes == 1 else [spread(builder, weight, vector) for weight in weights]
 
             def at(start):
                 return builder.bitcast(builder.gep(start, [c]), vector.as_pointer())
-            terms = [builder.load(at(source), align=4) for source in sources]
-            if factors:
-                terms = [builder.fmul(term, factor) for term, factor in zip(terms, factors, strict=True)]
-            if keep:
-                terms.insert(0, builder.load(at(target), align=4))
-            total = functools.reduce(builder.fadd, terms) if terms else ir.Constant(vector, None)
-            builder.store(total, at(target), align=4)
+            value = ir.Constant(vector, None) if source is None else builder.load(at(source), align=4)
+            if weight is not None:
+                value = builder.fmul(value, weight if lanes == 1 else spread(builder, weight, vector))
+                value = builder.fadd(builder.load(at(target), align=4), value)
+            builder.store(value, at(target), align=4)
 
         lanes = VECTOR_BYTES * 8 // kind.bitwidth
         whole = builder.and_(length, ir.Constant(index, -lanes))
@@ -76,9 +67,8 @@ def _run(context, builder, kind, target, sources, weights, length, keep=False):
             with builder.if_then(builder.icmp_unsigned("!=", some, ir.Constant(index, 0))):
                 step(builder.and_(length, ir.Constant(index, -2 * lanes)), lanes)
 
-    many = len(weights)
-    name = f"minideconv_run_{len(sources)}_{many}_{int(keep)}_{kind}"
-    call(builder, name, [length, target, *sources, *weights], write)
+    given = [value for value in (source, weight) if value is not None]
+    call(builder, f"minideconv_run_{len(given)}_{kind}", [length, target, *given], write)
     return context.get_dummy_value()
 
 
@@ -88,7 +78,7 @@ def copy_run(typing, out, o, a, i, length):
     def code(context, builder, signature, arguments):
         target, source = (data_of(context, builder, signature.args[place], *arguments[place:place + 2])
                           for place in (0, 2))
-        return _run(context, builder, out.dtype, target, [source], [], arguments[4])
+        return _run(context, builder, out.dtype, target, arguments[4], source)
     return types.void(out, types.intp, a, types.intp, types.intp), code
 
 
@@ -98,20 +88,8 @@ def add_run(typing, out, o, a, i, weight, length):
     def code(context, builder, signature, arguments):
         target, source = (data_of(context, builder, signature.args[place], *arguments[place:place + 2])
                           for place in (0, 2))
-        return _run(context, builder, out.dtype, target, [source], [arguments[4]], arguments[5], keep=True)
+        return _run(context, builder, out.dtype, target, arguments[5], source, arguments[4])
     return types.void(out, types.intp, a, types.intp, out.dtype, types.intp), code
-
-
-@intrinsic
-def sum_runs(typing, out, o, a, starts, weights, length):
-    """out[o:][:length] = the sum of weight * a[start:][:length] over two tuples of equal length."""
-    def code(context, builder, signature, arguments):
-        target = data_of(context, builder, signature.args[0], *arguments[:2])
-        firsts, factors = ([builder.extract_value(arguments[place], k) for k in range(len(starts))] for place in (3, 4))
-        sources = [data_of(context, builder, signature.args[2], arguments[2], first) for first in firsts]
-        return _run(context, builder, out.dtype, target, sources, factors, arguments[5])
-    starts, weights = types.UniTuple(types.intp, len(starts)), types.UniTuple(out.dtype, len(weights))
-    return types.void(out, types.intp, a, starts, weights, types.intp), code
 
 
 @intrinsic
@@ -119,7 +97,7 @@ def zero_run(typing, out, o, length):
     """out[o:][:length] = 0"""
     def code(context, builder, signature, arguments):
         target = data_of(context, builder, signature.args[0], *arguments[:2])
-        return _run(context, builder, out.dtype, target, [], [], arguments[2])
+        return _run(context, builder, out.dtype, target, arguments[2])
     return types.void(out, types.intp, types.intp), code
 
 
@@ -129,9 +107,6 @@ if config.DISABLE_JIT:          # the same in Python, where every number can be 
 
     def add_run(out, o, a, i, weight, length):                  # noqa: F811
         out[o:o + length] += weight * a[i:i + length]
-
-    def sum_runs(out, o, a, starts, weights, length):           # noqa: F811
-        out[o:o + length] = sum(weight * a[start:start + length] for start, weight in zip(starts, weights, strict=True))
 
     def zero_run(out, o, length):                               # noqa: F811
         out[o:o + length] = 0

@@ -168,7 +168,7 @@ def gather_by_tiles(x, w, window: Window, bias, y) -> list:
 
     def task(index):
         first, last, top, bottom = chunks[index]
-        part, finite = y[first:last, top:bottom], True
+        part = y[first:last, top:bottom]
         for group, factor in zip(layer.groups, factors, strict=True):
             image = layer.image(group, top * layer.stride, bottom - top)
             products = layer.products(group, x[first:last], image, factor)
