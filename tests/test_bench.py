@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+from shell import run_cli
 
 import minideconv as md
 import minideconv.functional as F
@@ -338,11 +339,7 @@ def test_table_and_chart_hold_every_row(tiny, two_threads, tmp_path, capsys):
     (["--only", "threads", "--threads", "1"], "--threads 2"), (["--threads", "0"], "--threads: must be at least 1"),
 ])
 def test_mistakes_end_in_one_line(arguments, words, two_threads, capsys):
-    try:
-        code = cli.main(["bench", *arguments])
-    except SystemExit as stop:
-        code = stop.code
-    errors = capsys.readouterr().err
+    code, _, errors = run_cli(capsys, "bench", *arguments)
     assert code == 2 and words in errors and errors.count("\n") == 1
 
 

@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from shell import run_cli
 
 from minideconv import Tensor, cli, no_grad, parallel
 from minideconv.commands.console import patient
@@ -53,15 +54,6 @@ def wait_for(path, process=None):
     while not path.exists():
         assert time.monotonic() < deadline and (process is None or process.poll() is None), f"{path} does not appear"
         time.sleep(0.002)
-
-
-def in_process(capsys, *arguments):
-    """The exit code and the two outputs of a command that needs no process of its own."""
-    try:
-        code = cli.main([str(argument) for argument in arguments])
-    except SystemExit as stop:
-        code = stop.code
-    return code, *capsys.readouterr()
 
 
 def rows(folder):
@@ -118,7 +110,7 @@ def test_threads_and_processes_do_not_change_a_run(whole, data, tmp_path, capsys
     parallel.set_num_threads(2)
     try:
         settings = ["--epochs", 3, "--batch-size", 16, "--seed", 3, "--out", folder]
-        assert in_process(capsys, "train", "--data", data, *settings)[0] == 0
+        assert run_cli(capsys, "train", "--data", data, *settings)[0] == 0
     finally:
         parallel.set_num_threads(former)
     assert same_run(whole, folder)
@@ -151,7 +143,7 @@ def test_kills_at_any_moment_and_resume_end_bit_identical(whole, data, tmp_path,
         process.wait()
         command = ["train", "--resume", folder, "--checkpoint-every", 1]
         (folder / "run.lock").unlink(missing_ok=True)  # only so that the next one's can be waited for
-    assert in_process(capsys, *command)[0] == 0
+    assert run_cli(capsys, *command)[0] == 0
     assert same_run(whole, folder)
     assert {path.name for path in (whole / "samples").iterdir()} == {
         path.name for path in (folder / "samples").iterdir()
@@ -162,11 +154,11 @@ def test_kills_at_any_moment_and_resume_end_bit_identical(whole, data, tmp_path,
 def test_longer_training_after_the_end_equals_one_long_run(whole, data, tmp_path, capsys):
     folder = tmp_path / "run"
     assert (
-        in_process(capsys, "train", "--data", data, "--epochs", 1, "--batch-size", 16, "--seed", 3, "--out", folder)[0]
+        run_cli(capsys, "train", "--data", data, "--epochs", 1, "--batch-size", 16, "--seed", 3, "--out", folder)[0]
         == 0
     )
-    assert "larger total" in in_process(capsys, "train", "--resume", folder)[1]
-    assert in_process(capsys, "train", "--resume", folder, "--epochs", 3)[0] == 0
+    assert "larger total" in run_cli(capsys, "train", "--resume", folder)[1]
+    assert run_cli(capsys, "train", "--resume", folder, "--epochs", 3)[0] == 0
     assert same_run(whole, folder)
     assert sorted(os.listdir(whole / "samples")) == sorted(os.listdir(folder / "samples"))
 
@@ -197,13 +189,13 @@ def test_ctrl_c_saves_and_exits_130(data, tmp_path):
 
 
 def test_sample_draws_pictures_and_arrays(whole, tmp_path, capsys):
-    assert in_process(capsys, "sample", whole, "--count", 5, "--out", tmp_path / "a.npz")[0] == 0
-    assert in_process(capsys, "sample", whole, "--count", 5, "--out", tmp_path / "b.npz")[0] == 0
+    assert run_cli(capsys, "sample", whole, "--count", 5, "--out", tmp_path / "a.npz")[0] == 0
+    assert run_cli(capsys, "sample", whole, "--count", 5, "--out", tmp_path / "b.npz")[0] == 0
     with np.load(tmp_path / "a.npz") as a, np.load(tmp_path / "b.npz") as b:
         assert a["images"].shape == (5, 8, 8, 1) and a["images"].dtype == np.float32
         assert 0 <= a["images"].min() <= a["images"].max() <= 1
         assert np.array_equal(a["images"], b["images"])
-    assert in_process(capsys, "sample", whole, "--count", 5, "--seed", 1, "--out", tmp_path / "c.png")[0] == 0
+    assert run_cli(capsys, "sample", whole, "--count", 5, "--seed", 1, "--out", tmp_path / "c.png")[0] == 0
     with Image.open(tmp_path / "c.png") as picture:
         assert picture.format == "PNG"
 
@@ -211,15 +203,15 @@ def test_sample_draws_pictures_and_arrays(whole, tmp_path, capsys):
 def test_conditional_run_draws_the_class_asked_for(data, tmp_path, capsys):
     folder = tmp_path / "run"
     assert (
-        in_process(capsys, "train", "--data", data, "--conditional", "--steps", 2, "--batch-size", 16, "--out", folder)[
+        run_cli(capsys, "train", "--data", data, "--conditional", "--steps", 2, "--batch-size", 16, "--out", folder)[
             0
         ]
         == 0
     )
-    assert in_process(capsys, "sample", folder, "--label", 2, "--count", 4, "--out", tmp_path / "two.npz")[0] == 0
+    assert run_cli(capsys, "sample", folder, "--label", 2, "--count", 4, "--out", tmp_path / "two.npz")[0] == 0
     with np.load(tmp_path / "two.npz") as file:
         assert file["labels"].tolist() == [2] * 4
-    code, _, errors = in_process(capsys, "sample", folder, "--label", 3, "--out", tmp_path / "x.npz")
+    code, _, errors = run_cli(capsys, "sample", folder, "--label", 3, "--out", tmp_path / "x.npz")
     assert code == 2 and "label must be one of the run's 3 classes (0, 1, 2)" in errors
 
 
@@ -230,7 +222,7 @@ def test_info_names_versions_and_blas():
 
 
 def test_help_teaches(capsys):
-    text = in_process(capsys, "train", "--help")[1]
+    text = run_cli(capsys, "train", "--help")[1]
     assert "1.386" in text and "--resume" in text and "examples" in text
 
 
@@ -283,7 +275,7 @@ EMPTY = [
 )
 def test_mistakes_end_in_one_line_and_exit_code_2(arguments, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    code, _, errors = in_process(capsys, *arguments)
+    code, _, errors = run_cli(capsys, *arguments)
     assert code == 2
     assert len(errors.strip().splitlines()) == 1 and words in errors, errors
     assert os.listdir(tmp_path) == []
@@ -291,11 +283,11 @@ def test_mistakes_end_in_one_line_and_exit_code_2(arguments, words, tmp_path, mo
 
 def test_unfit_pictures_and_old_runs_are_refused_before_any_work(whole, data, tmp_path, capsys):
     np.savez(tmp_path / "odd.npz", images=np.full((20, 10, 10), 200, np.uint8))
-    code, _, errors = in_process(capsys, "train", "--data", tmp_path / "odd.npz", "--out", tmp_path / "run")
+    code, _, errors = run_cli(capsys, "train", "--data", tmp_path / "odd.npz", "--out", tmp_path / "run")
     assert code == 2 and "multiples of 4" in errors and not (tmp_path / "run").exists()
-    code, _, errors = in_process(capsys, "train", "--data", data, "--batch-size", 16, "--out", whole)
+    code, _, errors = run_cli(capsys, "train", "--data", data, "--batch-size", 16, "--out", whole)
     assert code == 2 and "--resume" in errors
-    code, _, errors = in_process(capsys, "train", "--data", data, "--batch-size", 91, "--out", tmp_path / "run")
+    code, _, errors = run_cli(capsys, "train", "--data", data, "--batch-size", 91, "--out", tmp_path / "run")
     assert code == 2 and "91" in errors
 
 
@@ -303,10 +295,10 @@ def test_changed_data_are_noticed_at_resume(tmp_path, capsys):
     path = tmp_path / "mine.npz"
     np.savez(path, images=np.full((40, 8, 8), 250, np.uint8))
     assert (
-        in_process(capsys, "train", "--data", path, "--steps", 1, "--batch-size", 16, "--out", tmp_path / "run")[0] == 0
+        run_cli(capsys, "train", "--data", path, "--steps", 1, "--batch-size", 16, "--out", tmp_path / "run")[0] == 0
     )
     np.savez(path, images=np.full((40, 8, 8), 240, np.uint8))
-    code, _, errors = in_process(capsys, "train", "--resume", tmp_path / "run", "--steps", 2)
+    code, _, errors = run_cli(capsys, "train", "--resume", tmp_path / "run", "--steps", 2)
     assert code == 2 and "have changed" in errors
 
 
@@ -381,12 +373,12 @@ def test_fault_21_a_run_in_use_is_locked_and_a_dead_ones_lock_is_not_in_the_way(
     process = begin("train", "--data", data, "--epochs", 100000, "--batch-size", 16, "--out", folder)
     try:
         wait_for(folder / "checkpoint.npz", process)
-        code, _, errors = in_process(capsys, "train", "--resume", folder)
+        code, _, errors = run_cli(capsys, "train", "--resume", folder)
         assert code == 2 and f"in use by another process (process {process.pid})" in errors and errors.count("\n") == 1
-        code, _, errors = in_process(capsys, "train", "--data", data, "--out", folder, "--batch-size", 16)
+        code, _, errors = run_cli(capsys, "train", "--data", data, "--out", folder, "--batch-size", 16)
         assert code == 2 and errors.count("\n") == 1
         assert (
-            in_process(capsys, "sample", folder, "--count", 2, "--out", tmp_path / "x.npz")[0] == 0
+            run_cli(capsys, "sample", folder, "--count", 2, "--out", tmp_path / "x.npz")[0] == 0
         )  # looking is free
     finally:
         process.kill()
@@ -394,7 +386,7 @@ def test_fault_21_a_run_in_use_is_locked_and_a_dead_ones_lock_is_not_in_the_way(
     assert (folder / "run.lock").exists()
     with np.load(folder / "checkpoint.npz") as file:
         steps = int(file["steps_done"]) + 1
-    assert in_process(capsys, "train", "--resume", folder, "--steps", steps)[0] == 0 and finished(folder, steps)
+    assert run_cli(capsys, "train", "--resume", folder, "--steps", steps)[0] == 0 and finished(folder, steps)
     # The total may be smaller than before, as here.
     assert json.loads((folder / "config.json").read_text())["steps"] == steps
 
@@ -418,7 +410,7 @@ def test_fault_23_a_path_that_the_console_cannot_show_is_shown_with_escapes(data
         assert cli.main(["train", "--data", str(data), *map(str, TINY), "--out", str(folder)]) == 0
     assert finished(folder)
     assert "\\u6570\\u5b57 \u00e4 --out" in console.buffer.getvalue().decode("cp1252")  # what it can show, it shows
-    assert in_process(capsys, "sample", folder, "--count", 2, "--out", folder / "\u20ac.png")[0] == 0
+    assert run_cli(capsys, "sample", folder, "--count", 2, "--out", folder / "\u20ac.png")[0] == 0
     assert (folder / "\u20ac.png").exists()
 
 
@@ -440,7 +432,7 @@ def test_fault_24_labels_of_any_size_are_classes_with_names(tmp_path, capsys):
         tmp_path / "far.npz", images=rng.integers(0, 256, (40, 8, 8), np.uint8), labels=np.arange(40) % 2 * 200_000
     )
     folder = tmp_path / "run"
-    code, out, errors = in_process(
+    code, out, errors = run_cli(
         capsys,
         "train",
         "--data",
@@ -455,10 +447,10 @@ def test_fault_24_labels_of_any_size_are_classes_with_names(tmp_path, capsys):
     )
     assert code == 0 and "2 classes (0, 200000)" in out, errors
     assert json.loads((folder / "config.json").read_text())["names"] == ["0", "200000"]
-    assert in_process(capsys, "sample", folder, "--label", 200000, "--count", 3, "--out", tmp_path / "x.npz")[0] == 0
+    assert run_cli(capsys, "sample", folder, "--label", 200000, "--count", 3, "--out", tmp_path / "x.npz")[0] == 0
     with np.load(tmp_path / "x.npz") as file:
         assert file["labels"].tolist() == [1, 1, 1]
-    code, _, errors = in_process(capsys, "sample", folder, "--label", 1, "--out", tmp_path / "y.npz")
+    code, _, errors = run_cli(capsys, "sample", folder, "--label", 1, "--out", tmp_path / "y.npz")
     assert code == 2 and "label must be one of the run's 2 classes (0, 200000); got '1'" in errors
 
 
@@ -469,11 +461,11 @@ def test_fault_25_the_home_folder_is_understood_after_an_equals_sign(data, tmp_p
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("USERPROFILE", str(home))
     monkeypatch.chdir(tmp_path)
-    assert in_process(capsys, "train", "--data=~/x.npz", "--out=~/run", "--steps", 2, "--batch-size", 16)[0] == 0
+    assert run_cli(capsys, "train", "--data=~/x.npz", "--out=~/run", "--steps", 2, "--batch-size", 16)[0] == 0
     assert json.loads((home / "run" / "config.json").read_text())["data"] == str(home / "x.npz")
-    assert in_process(capsys, "train", "--resume=~/run", "--steps", 3)[0] == 0 and finished(home / "run", 3)
+    assert run_cli(capsys, "train", "--resume=~/run", "--steps", 3)[0] == 0 and finished(home / "run", 3)
     assert (
-        in_process(capsys, "sample", "~/run", "--count", 2, "--out=~/new.png")[0] == 0 and (home / "new.png").exists()
+        run_cli(capsys, "sample", "~/run", "--count", 2, "--out=~/new.png")[0] == 0 and (home / "new.png").exists()
     )
     assert os.listdir(tmp_path) == ["home"]
 
@@ -481,23 +473,23 @@ def test_fault_25_the_home_folder_is_understood_after_an_equals_sign(data, tmp_p
 def test_fault_25_data_that_moved_are_told_and_checked(data, tmp_path, capsys):
     old, new, folder = tmp_path / "old.npz", tmp_path / "elsewhere" / "new.npz", tmp_path / "run"
     shutil.copy(data, old)
-    assert in_process(capsys, "train", "--data", old, "--steps", 2, "--batch-size", 16, "--out", folder)[0] == 0
+    assert run_cli(capsys, "train", "--data", old, "--steps", 2, "--batch-size", 16, "--out", folder)[0] == 0
     new.parent.mkdir()
     shutil.move(old, new)
-    code, _, errors = in_process(capsys, "train", "--resume", folder, "--steps", 3)
+    code, _, errors = run_cli(capsys, "train", "--resume", folder, "--steps", 3)
     assert code == 2 and "old.npz" in errors and "--data" in errors
     other = tmp_path / "other.npz"
     np.savez(other, images=np.full((90, 8, 8), 200, np.uint8))
-    code, _, errors = in_process(capsys, "train", "--resume", folder, "--steps", 3, "--data", other)
+    code, _, errors = run_cli(capsys, "train", "--resume", folder, "--steps", 3, "--data", other)
     assert code == 2 and f"{other} is not what" in errors
-    assert in_process(capsys, "train", "--resume", folder, "--steps", 3, "--data", new)[0] == 0
-    assert in_process(capsys, "train", "--resume", folder, "--steps", 4)[0] == 0 and finished(folder, 4)  # it remembers
+    assert run_cli(capsys, "train", "--resume", folder, "--steps", 3, "--data", new)[0] == 0
+    assert run_cli(capsys, "train", "--resume", folder, "--steps", 4)[0] == 0 and finished(folder, 4)  # it remembers
 
 
 def test_fault_26_a_file_that_cannot_be_written_is_named(data, tmp_path, capsys):
     folder = tmp_path / "run"
     (folder / "losses.csv").mkdir(parents=True)
-    code, _, errors = in_process(capsys, "train", "--data", data, "--steps", 2, "--batch-size", 16, "--out", folder)
+    code, _, errors = run_cli(capsys, "train", "--data", data, "--steps", 2, "--batch-size", 16, "--out", folder)
     assert code == 2 and "losses.csv" in errors and errors.count("\n") == 1
 
 
@@ -508,9 +500,9 @@ def test_export_writes_what_others_read(whole, tmp_path, capsys):
     from onnx.reference import ReferenceEvaluator
     before = {path: path.stat().st_mtime_ns for path in whole.iterdir()}
     file, folder = tmp_path / "deep" / "g.onnx", tmp_path / "page"
-    code, printed, _ = in_process(capsys, "export", whole, "--to", "onnx", file)
+    code, printed, _ = run_cli(capsys, "export", whole, "--to", "onnx", file)
     assert code == 0 and printed == f"the generator is written to {file}\n" and os.listdir(file.parent) == ["g.onnx"]
-    code, printed, _ = in_process(capsys, "export", whole, "--to", "torch", folder)
+    code, printed, _ = run_cli(capsys, "export", whole, "--to", "torch", folder)
     assert code == 0 and set(os.listdir(folder)) == {"generator.py", "weights.npz"} and str(folder) in printed
     assert {path: path.stat().st_mtime_ns for path in whole.iterdir()} == before
 
@@ -530,21 +522,21 @@ def test_export_writes_what_others_read(whole, tmp_path, capsys):
 def test_export_says_what_it_cannot_write(whole, tmp_path, capsys, monkeypatch, to, out, said):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("mine")
-    code, _, errors = in_process(capsys, "export", whole, "--to", to, out)
+    code, _, errors = run_cli(capsys, "export", whole, "--to", to, out)
     assert code == 2 and said in errors and errors.count("\n") == 1
     assert os.listdir(tmp_path) == ["file"] and (tmp_path / "file").read_text() == "mine"
 
 
 def test_export_needs_a_run(tmp_path, capsys):
     for to, out in (("onnx", tmp_path / "g.onnx"), ("torch", tmp_path / "page")):
-        code, _, errors = in_process(capsys, "export", tmp_path, "--to", to, out)
+        code, _, errors = run_cli(capsys, "export", tmp_path, "--to", to, out)
         assert code == 2 and errors.count("\n") == 1 and ("no config.json" in errors or "onnx" in errors)
     assert os.listdir(tmp_path) == []
 
 
 def test_export_without_onnx_says_what_to_install(whole, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    code, _, errors = in_process(capsys, "export", whole, "--to", "onnx", tmp_path / "g.onnx")
+    code, _, errors = run_cli(capsys, "export", whole, "--to", "onnx", tmp_path / "g.onnx")
     assert code == 2 and 'pip install "minideconv[onnx]"' in errors and errors.count("\n") == 1
     assert os.listdir(tmp_path) == []
-    assert in_process(capsys, "export", whole, "--to", "torch", tmp_path / "page")[0] == 0
+    assert run_cli(capsys, "export", whole, "--to", "torch", tmp_path / "page")[0] == 0

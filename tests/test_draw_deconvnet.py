@@ -2,10 +2,11 @@
 import numpy as np
 import pytest
 from PIL import Image
+from shell import run_cli
 
 import minideconv as md
 import minideconv.functional as F
-from minideconv import cli, nn
+from minideconv import nn
 from minideconv.draw import deconvnet, saliency
 from minideconv.metrics.classifier import Classifier, shipped
 
@@ -263,20 +264,14 @@ def file(tmp_path):
     return tmp_path / "images.npz"
 
 
-def command(capsys, *arguments):
-    try:
-        code = cli.main(["draw", "deconvnet", *map(str, arguments)])
-    except SystemExit as stop:
-        code = stop.code
-    return code, *capsys.readouterr()
-
-
 def test_the_command_draws(file, tmp_path, capsys):
-    code, out, err = command(capsys, "--data", file, "--count", 2, "--random", "--out", tmp_path / "logit.png")
+    code, out, err = run_cli(capsys, "draw", "deconvnet", "--data", file, "--count", 2, "--random",
+                             "--out", tmp_path / "logit.png")
     assert code == 0 and out.startswith("wrote ") and err == ""
     with Image.open(tmp_path / "logit.png") as picture:
         assert picture.width > picture.height > 250
-    assert command(capsys, "--data", file, "--layer", 2, "--unit", 3, 4, 5, "--out", tmp_path / "unit.svg")[0] == 0
+    assert run_cli(capsys, "draw", "deconvnet", "--data", file, "--layer", 2, "--unit", 3, 4, 5,
+                   "--out", tmp_path / "unit.svg")[0] == 0
 
 
 @pytest.mark.parametrize("arguments, words", [
@@ -285,7 +280,7 @@ def test_the_command_draws(file, tmp_path, capsys):
     (["--data", "ring"], "(28, 28, 1)"), (["--data", "nowhere.npz"], "nowhere.npz")])
 def test_mistakes_of_the_command(arguments, words, file, tmp_path, capsys):
     given = [] if "--data" in arguments else ["--data", file]
-    code, _, err = command(capsys, *given, *arguments, "--out", tmp_path / "x.png")
+    code, _, err = run_cli(capsys, "draw", "deconvnet", *given, *arguments, "--out", tmp_path / "x.png")
     assert code == 2 and words in err and len(err.splitlines()) == 1 and not (tmp_path / "x.png").exists()
 
 

@@ -2,8 +2,9 @@
 import numpy as np
 import pytest
 from PIL import Image
+from shell import run_cli
 
-from minideconv import cli, data, gan
+from minideconv import data, gan
 from minideconv.draw import latent as pictures
 from minideconv.gan import latent
 from minideconv.gan.sample import images_of
@@ -194,25 +195,19 @@ def test_without_a_test_split_every_tenth_image_is_held_out():
 
 # ---- pictures and the command
 
-def command(capsys, *arguments):
-    try:
-        code = cli.main(["draw", "latent", *map(str, arguments)])
-    except SystemExit as stop:
-        code = stop.code
-    return code, *capsys.readouterr()
-
 
 @pytest.mark.parametrize("name, show", [("told", show) for show in pictures.PICTURES] + [
     ("alone", show) for show in pictures.PICTURES if show != "labels"])
 def test_the_command_draws(name, show, runs, tmp_path, capsys):
-    code, out, err = command(capsys, runs / name, "--show", show, "--out", tmp_path / "picture.png")
+    code, out, err = run_cli(capsys, "draw", "latent", runs / name, "--show", show, "--out", tmp_path / "picture.png")
     assert code == 0 and err == "" and out == f"wrote {tmp_path / 'picture.png'}\n"
     with Image.open(tmp_path / "picture.png") as picture:
         assert picture.width > 600
 
 
 def test_one_label_is_one_row(runs, tmp_path, capsys):
-    assert command(capsys, runs / "told", "--label", 3, "--show", "arithmetic", "--out", tmp_path / "a.png")[0] == 0
+    assert run_cli(capsys, "draw", "latent", runs / "told", "--label", 3, "--show", "arithmetic",
+                   "--out", tmp_path / "a.png")[0] == 0
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.width > 3 * picture.height
 
@@ -222,7 +217,7 @@ def test_one_label_is_one_row(runs, tmp_path, capsys):
     ("alone", ["--label", 3], "label needs a run trained with --conditional"), ("told", ["--label", "x"], "got 'x'"),
     ("nowhere", [], "config.json"), ("told", ["--show", "magic"], "invalid choice: 'magic'")])
 def test_mistakes_of_the_command(name, arguments, words, runs, tmp_path, capsys):
-    code, _, err = command(capsys, runs / name, *arguments, "--out", tmp_path / "x.png")
+    code, _, err = run_cli(capsys, "draw", "latent", runs / name, *arguments, "--out", tmp_path / "x.png")
     assert code == 2 and words in err and len(err.splitlines()) == 1 and not (tmp_path / "x.png").exists()
 
 

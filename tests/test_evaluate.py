@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from shell import run_cli
 
-from minideconv import cli, data, gan
+from minideconv import data, gan
 from minideconv.gan.evaluation import evaluate_file, evaluate_run, save
 from minideconv.gan.sample import generate
 from minideconv.metrics import report
@@ -39,17 +40,8 @@ def file(tmp_path):
     return tmp_path / "samples.npz"
 
 
-def evaluate(capsys, *arguments):
-    """The exit code and the two outputs of the command."""
-    try:
-        code = cli.main(["evaluate", *map(str, arguments)])
-    except SystemExit as stop:
-        code = stop.code
-    return code, *capsys.readouterr()
-
-
 def test_a_run_is_measured_drawn_and_told(run, capsys):
-    code, out, err = evaluate(capsys, run, "--count", 40, "--json")
+    code, out, err = run_cli(capsys, "evaluate", run, "--count", 40, "--json")
     assert code == 0 and err == ""
     found = json.loads(out)
     assert found == json.loads((run / "evaluation.json").read_text()) and out.count("\n") == 1
@@ -59,14 +51,14 @@ def test_a_run_is_measured_drawn_and_told(run, capsys):
     assert np.shape(found["nearest"]["shown"]["training"]) == (16, 3) and 0 <= found["classes"]["as_asked"] <= 1
     with Image.open(run / "evaluation.png") as picture:
         assert min(picture.size) > 800
-    code, out, err = evaluate(capsys, run, "--count", 40)
+    code, out, err = run_cli(capsys, "evaluate", run, "--count", 40)
     assert code == 0 and "these samples" in out and f"written to {run / 'evaluation.json'} and " in out
     assert json.loads((run / "evaluation.json").read_text()) == found       # the same again
     assert evaluate_run(run, count=40, seed=1).report["parzen"] != found["parzen"]
 
 
 def test_scaled_latents_stand_beside_no_published_figure(run, capsys):
-    code, out, _ = evaluate(capsys, run, "--count", 20, "--scale", 0.5)
+    code, out, _ = run_cli(capsys, "evaluate", run, "--count", 20, "--scale", 0.5)
     assert code == 0 and "latents scaled by 0.5" in out and "not comparable, their protocol is latents as they" in out
     assert json.loads((run / "evaluation-scale-0.5.json").read_text())["scale"] == 0.5
     assert (run / "evaluation-scale-0.5.png").exists()
@@ -85,22 +77,23 @@ def test_scaled_latents_stand_beside_no_published_figure(run, capsys):
 
 
 def test_a_file_is_measured_and_leaves_nothing_but_where_it_is_told(file, tmp_path, capsys):
-    code, out, err = evaluate(capsys, file, "--data", "strokes")
+    code, out, err = run_cli(capsys, "evaluate", file, "--data", "strokes")
     assert code == 0 and err == "" and "60 samples, data strokes" in out and "1-nearest-neighbour" in out
     assert "FID in Inception features, as published" in out and "read as the digit that was asked for" in out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["samples.npz"]
-    code, out, _ = evaluate(capsys, file, "--data", "strokes", "--count", 30, "--out", tmp_path / "new" / "folder")
+    code, out, _ = run_cli(capsys, "evaluate", file, "--data", "strokes", "--count", 30,
+                           "--out", tmp_path / "new" / "folder")
     assert code == 0 and "30 samples" in out
     written = tmp_path / "new" / "folder" / "evaluation.json"
     assert json.loads(written.read_text())["file"] == "samples.npz" and written.with_suffix(".png").exists()
     before = written.read_bytes()
-    code, out, err = evaluate(capsys, file, "--data", "strokes", "--out", written.parent)
+    code, out, err = run_cli(capsys, "evaluate", file, "--data", "strokes", "--out", written.parent)
     assert code == 2 and f"{written} exists already" in err and written.read_bytes() == before
 
 
 def test_points(tmp_path, capsys):
     np.savez(tmp_path / "points.npz", images=data.load("ring", "test")[0][:2500])
-    code, out, _ = evaluate(capsys, tmp_path / "points.npz", "--data", "ring", "--out", tmp_path / "out")
+    code, out, _ = run_cli(capsys, "evaluate", tmp_path / "points.npz", "--data", "ring", "--out", tmp_path / "out")
     assert code == 0 and "8 of 8 modes" in out and "PacGAN2" in out and (tmp_path / "out" / "evaluation.png").exists()
     scaled = measure(data.load("ring", "test")[0] * 0.5, None, read_real("ring"), scale=0.5)
     assert "0 of 8 modes" in table(scaled) and "PacGAN2" not in table(scaled)
@@ -179,11 +172,11 @@ def test_mistakes_end_in_one_line(arguments, words, tmp_path, monkeypatch, capsy
     np.savez("points.npz", images=np.zeros((5, 2)))
     np.savez("labels.npz", images=np.zeros((5, 28, 28)), labels=np.arange(4))
     (tmp_path / "text.npz").write_text("no archive")
-    code, out, err = evaluate(capsys, *arguments)
+    code, out, err = run_cli(capsys, "evaluate", *arguments)
     assert code == 2 and out == "" and words in err and err.count("\n") == 1 and "Traceback" not in err
 
 
 def test_a_run_without_a_generator_yet(run, tmp_path, capsys):
     (tmp_path / "config.json").write_bytes((run / "config.json").read_bytes())
-    code, _, err = evaluate(capsys, tmp_path)
+    code, _, err = run_cli(capsys, "evaluate", tmp_path)
     assert code == 2 and "has no generator.npz yet" in err
