@@ -41,7 +41,8 @@ ORDER = """
     draw/translate.py  draw/saliency.py  draw/deconvnet.py  draw/latent.py  draw/command.py
     interchange/chain.py  interchange/layouts.py  interchange/pytorch.py  interchange/onnx_file.py
     interchange/source.py  interchange/generator.py  interchange/__init__.py
-    bench/cases.py  bench/report.py  bench/torch_side.py  bench/measure.py  bench/__init__.py
+    bench/cases.py  bench/peers.py  bench/our_side.py  bench/torch_side.py  bench/bounds.py  bench/report.py
+    bench/measure.py  bench/__init__.py
     commands/__init__.py  commands/arguments.py  commands/console.py  commands/train.py  commands/sample.py
     commands/evaluate.py  commands/export.py  commands/draw.py  commands/bench.py  commands/info.py
     cli.py  __main__.py
