@@ -28,12 +28,12 @@ ORDER = """
     data/strokes.py  data/__init__.py  data/mnist.py  data/pictures.py  data/points.py  data/augment.py
     __init__.py
     metrics/__init__.py  metrics/neighbours.py  metrics/parzen.py  metrics/modes.py  metrics/frechet.py
-    metrics/classifier.py  metrics/report.py
     draw/__init__.py  draw/figure.py
     models/__init__.py  models/dcgan.py  models/conditional.py  models/mlp.py  models/spectral.py
     models/pair.py
     train/__init__.py  train/state.py  train/config.py  train/lock.py  train/pictures.py  train/table.py  train/run.py
-    metrics/sheet.py
+    train/supervised.py
+    metrics/classifier.py  metrics/report.py  metrics/sheet.py
     gan/health.py  gan/round.py  gan/losses.py  gan/penalties.py  gan/networks.py  gan/average.py  gan/check.py
     gan/trainer.py  gan/sample.py  gan/latent.py  gan/evaluation.py  gan/runs.py  gan/__init__.py
     draw/layering.py  draw/walk.py  draw/conventions.py  draw/heatmap.py  draw/arguments.py  draw/step.py
@@ -41,7 +41,8 @@ ORDER = """
     draw/translate.py  draw/saliency.py  draw/deconvnet.py  draw/latent.py  draw/command.py
     interchange/chain.py  interchange/layouts.py  interchange/pytorch.py  interchange/onnx_file.py
     interchange/source.py  interchange/generator.py  interchange/__init__.py
-    bench/cases.py  bench/report.py  bench/torch_side.py  bench/measure.py  bench/__init__.py
+    bench/cases.py  bench/peers.py  bench/our_side.py  bench/torch_side.py  bench/bounds.py  bench/report.py
+    bench/measure.py  bench/__init__.py
     commands/__init__.py  commands/arguments.py  commands/console.py  commands/train.py  commands/sample.py
     commands/evaluate.py  commands/export.py  commands/draw.py  commands/bench.py  commands/info.py
     cli.py  __main__.py
