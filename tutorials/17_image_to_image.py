@@ -28,7 +28,7 @@ from minideconv.models.unet import UNet
 from minideconv.train.supervised import Batches
 
 SHORT = os.environ.get("MINIDECONV_SHORT") == "1"
-SIZE, SEEDS, STEPS, PAIRS, HELD_OUT = (64, range(1), 3, 4, 2) if SHORT else (256, range(3), 200, 40, 8)
+SIZE, SEEDS, STEPS, PAIRS, HELD_OUT = (64, range(1), 3, 4, 2) if SHORT else (256, range(3), 260, 40, 8)
 
 # %% [markdown]
 # ## The two networks
