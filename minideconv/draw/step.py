@@ -6,6 +6,8 @@ column beside the kernel as a column, and their products; the features so far; h
 has been read. A frame of a transposed convolution: the features; the kernel times one feature, and
 where each product lands; the image so far, crop included; how often each pixel has been written.
 """
+import textwrap
+
 import numpy as np
 
 from . import walk as walks
@@ -31,14 +33,15 @@ def strip(walk, frames=3, products=True):
     for index in chosen:
         if not 0 <= index < len(walk.steps):
             raise ValueError(f"frames must name steps 0 to {len(walk.steps) - 1}; got {index}")
-    heading = 0.2 + 0.2 * len(walks.describe(walk).splitlines())
+    layout, columns = (WIDE, 5) if products else (NARROW, 2)
+    text = _wrapped(walks.describe(walk), layout)
+    heading = 0.2 + 0.2 * len(text.splitlines())
     height = heading + ROW * len(chosen) + LEGEND
-    layout = WIDE if products else NARROW
     figure = new_figure(layout[0], height, layout="none")
-    _heading(figure, walk, height)
+    _heading(figure, text, height)
     for place, index in enumerate(chosen):
         _frame(figure, walk, index, layout, top=heading + ROW * place, height=height)
-    _legend(figure, walk, height, columns=5 if products else 2)
+    _legend(figure, walk, height, columns)
     return figure
 
 
@@ -54,7 +57,7 @@ def animation(walk, seconds: float = 0.8):
 
     def draw_frame(number):
         figure.clear()
-        _heading(figure, walk, height)
+        _heading(figure, walks.describe(walk), height)
         _frame(figure, walk, chosen[number], WIDE, top=heading, height=height)
         _legend(figure, walk, height, columns=5)
     return new_animation(figure, draw_frame, len(chosen), seconds)
@@ -69,9 +72,14 @@ def _spread(count: int, wanted: int) -> list:
     return sorted(set(np.linspace(0, count - 1, wanted).round().astype(int).tolist()))
 
 
-def _heading(figure, walk, height):
+def _wrapped(text, layout) -> str:
+    """The text in lines that a figure of this layout has room for: 14 letters of 9 points to an inch."""
+    return "\n".join(textwrap.fill(line, int(14 * layout[0]), subsequent_indent="    ") for line in text.splitlines())
+
+
+def _heading(figure, text, height):
     """What the operation is and how its size comes about, at the top."""
-    figure.text(0.02, 1 - 0.1 / height, walks.describe(walk), va="top", ha="left", fontsize=9, linespacing=1.45)
+    figure.text(0.02, 1 - 0.1 / height, text, va="top", ha="left", fontsize=9, linespacing=1.45)
 
 
 def _frame(figure, walk, index, layout, top, height):
