@@ -7,7 +7,7 @@
 # alternatives, and shows that one of them (sub-pixel convolution) *is* a transposed convolution.
 #
 # Full run: about 10 seconds on 2 cores; with `MINIDECONV_SHORT=1` fewer networks are averaged and
-# it takes about 3. You need lesson 4.
+# it takes about 3. You need lesson 5.
 #
 # Source: Odena, Dumoulin and Olah 2016, "Deconvolution and Checkerboard Artifacts", Distill.
 

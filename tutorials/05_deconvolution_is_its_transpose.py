@@ -1,13 +1,13 @@
-"""Lesson 4: what is called deconvolution is the transpose of a convolution:
+"""Lesson 5: what is called deconvolution is the transpose of a convolution:
 it brings the shape back, and not the values.
 """
 # %% [markdown]
-# # Deconvolution is its transpose
+# # 5. Deconvolution is its transpose
 #
 # Takes about 5 seconds on 2 cores, 10 more where the engine's loops have to be compiled first
-# (`MINIDECONV_SHORT=1` changes nothing here), and half an hour to read. Lesson 3 comes before it.
+# (`MINIDECONV_SHORT=1` changes nothing here), and half an hour to read. Lesson 4 comes before it.
 #
-# Lesson 3 turned a convolution into a matrix C, from pixels to features. Generators of images need
+# Lesson 4 turned a convolution into a matrix C, from pixels to features. Generators of images need
 # the other direction, from few numbers to many pixels. The layer that does it is called
 # "deconvolution" in many articles, and they explain that it undoes a convolution. It does not. It
 # multiplies with the transpose, C^T. This lesson shows what that means, and what undoing would
@@ -152,7 +152,7 @@ try:
     raise AssertionError("output_padding=2 at stride 2 was taken")
 except ValueError as error:
     assert "below max(stride, dilation) = 2" in str(error)
-figure.keep(step.strip(walk.conv_transpose(y, w, stride=2, padding=1, output_padding=1), frames=[0, 8]), "04_steps.png")
+figure.keep(step.strip(walk.conv_transpose(y, w, stride=2, padding=1, output_padding=1), frames=[0, 8]), "05_steps.png")
 
 # %% [markdown]
 # **Question.** A layer of a well-known kind has kernel 4, stride 2, padding 1. Which image sizes
@@ -275,7 +275,7 @@ shown = {"the digit x": digit, "blurred, 0.1 % noise\ny = C x + noise": noisy,
          "pseudo-inverse\nC$^+$ y": (inverse @ noisy.ravel()).reshape(28, 28),
          "Richardson-Lucy\na true deconvolution": guess}
 figure.keep(figure.gallery(shown, limits=(0, 1), notes=[f"error {error(image):.2g}" for image in shown.values()]),
-            "04_not_the_inverse.png")
+            "05_not_the_inverse.png")
 
 # %% [markdown]
 # With a stride it is plainer still: a stride-2 layer maps 784 pixels to 196 features. Three

@@ -1,17 +1,17 @@
-"""Lesson 5: from seven nested loops to an engine that keeps every core busy;
-each step asserted equal to the last, and timed on your machine.
+"""Lab C: where a training step's time goes, and how the engine keeps every core busy;
+each way asserted equal to the others, and timed on your machine.
 """
 # %% [markdown]
-# # 5. From loops to Numba
+# # Lab C. How the engine is fast
 #
 # Takes about 20 seconds on 2 cores (with the environment variable `MINIDECONV_SHORT=1` smaller
-# layers are timed, in under 10), and half an hour to read. You need lesson 3: a convolution, and
-# `im2col`.
+# layers are timed, in under 10), and half an hour to read. A lab is optional: no lesson needs it.
+# You need lab B: columns, a matrix product, compiled loops.
 #
-# A convolution is seven loops and a multiplication. Written that way in Python, *one step* of the
-# GAN of lesson 8 would take about an hour. This lesson rewrites the loops again and again. After
-# each rewrite the result is compared with the first one by `==`: all numbers are small integers,
-# stored as floating-point numbers, so every sum is exact and no order of adding changes it.
+# Lab B ended with compiled loops that copy windows and BLAS that multiplies them. This lab goes on
+# from there: measure where the time goes, then threads, caches, fewer products. Each way is compared
+# with the others by `==`: numbers are small integers, stored as floating-point numbers, so every sum
+# is exact and no order of adding changes it.
 #
 # Seconds are different. They depend on your processor and on what else it does, so they are
 # printed, and a claim about them is asserted only where it holds by a wide margin anywhere.
@@ -19,8 +19,6 @@ each step asserted equal to the last, and timed on your machine.
 
 # %%
 import os
-import subprocess
-import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -34,9 +32,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 # %%
 import minideconv as md
 import minideconv.functional as F
-from minideconv import gan, kernels, machine, optim, parallel, switches
+from minideconv import gan, machine, optim, parallel, switches
 from minideconv.draw import figure
-from minideconv.kernels import fast, reference
 from minideconv.kernels.fast import columns, lowering, products, tiles
 from minideconv.shapes import Window
 
@@ -64,191 +61,6 @@ def integers(*shape):
 
 
 print(machine.processor(), "|", machine.available_threads(), "processors |", *machine.blas_report())
-
-# %% [markdown]
-# ## Seven loops
-#
-# Notation: image x (N, H, W, C), kernel w (KH, KW, C, O), features y (N, OH, OW, O), stride s,
-# padding p. Every y is a sum over u, v and c, and there are N*OH*OW*O of them: seven loops.
-
-
-# %%
-def conv_loops(x, w, s, p, y):
-    for n in range(y.shape[0]):
-        for i in range(y.shape[1]):
-            for j in range(y.shape[2]):
-                for o in range(y.shape[3]):
-                    total = x[0, 0, 0, 0] * 0                               # a zero of x's own type
-                    for u in range(w.shape[0]):
-                        for v in range(w.shape[1]):
-                            h, k = i * s + u - p, j * s + v - p
-                            if 0 <= h < x.shape[1] and 0 <= k < x.shape[2]:
-                                for c in range(w.shape[2]):
-                                    total += x[n, h, k, c] * w[u, v, c, o]
-                    y[n, i, j, o] = total
-
-
-# %%
-N, C, O = (1, 8, 8) if SHORT else (4, 16, 16)
-# A 4x4 kernel with stride 2 and padding 1: 14x14 -> 7x7.
-x, w = integers(N, 14, 14, C), integers(4, 4, C, O)
-y = np.empty((N, 7, 7, O), np.float32)
-loops_ms = milliseconds(lambda: conv_loops(x, w, 2, 1, y), 1)
-correct = y.copy()
-count = N * 7 * 7 * O * 4 * 4 * C
-print(f"{count:,} multiplications, {1e6 * loops_ms / count:.0f} nanoseconds each: "
-      f"{10e9 / 60e3 * loops_ms / count:.0f} minutes for the 10 billion of a GAN step")
-
-# %% [markdown]
-# A processor multiplies two numbers in less than one nanosecond. The rest of the time Python looks
-# up names, makes an object for every index, every entry and every product, checks their types, and
-# throws them away.
-#
-# ## First way out: few, large operations
-#
-# NumPy pays Python's price once for each *array* operation. `reference.im2col` copies all windows
-# into rows with one copy for each of the 16 taps, and the rest is one matrix product, done by
-# BLAS, a library of matrix operations that are tuned for each processor (Chellapilla et al. 2006
-# describe this for convolutions). A `Window` holds the integers of a convolution.
-
-
-# %%
-window = Window(kernel=(4, 4), stride=(2, 2), padding=(1, 1), dilation=(1, 1), image=(14, 14), features=(7, 7))
-
-
-def conv_columns(x, w, y, im2col):
-    cols = im2col(x, window)                                                # (N, OH, OW, KH, KW, C)
-    np.matmul(cols.reshape(-1, w[..., 0].size), w.reshape(-1, w.shape[3]), out=y.reshape(-1, w.shape[3]))
-
-
-y[...] = 0
-numpy_ms = milliseconds(lambda: conv_columns(x, w, y, reference.im2col))
-# The claim, here and below: faster, and the same.
-assert np.array_equal(y, correct) and numpy_ms * 5 < loops_ms
-# The engine's readable kernel is these two lines.
-assert np.array_equal(reference.gather(x, w, window), correct)
-
-# %% [markdown]
-# ## Second way out: compile the loops
-#
-# Numba reads a Python function, sees at the first call which types its arguments have, and
-# compiles it to machine code for them. The first call is therefore slow, and so is the first call
-# with *another* type.
-
-# %%
-compiled = numba.njit(nogil=True)(conv_loops)
-first_call = milliseconds(lambda: compiled(x, w, 2, 1, y), 1)
-y[...] = 0
-later_call = milliseconds(lambda: compiled(x, w, 2, 1, y))
-assert np.array_equal(y, correct)
-print(f"first call {first_call:.0f} ms, later calls {later_call:.3f} ms; Python {loops_ms:.0f} ms, NumPy "
-      f"{numpy_ms:.3f} ms")
-if JIT:
-    assert compiled.py_func is conv_loops                                   # the Python function is still there
-    assert later_call * 5 < loops_ms
-    assert len(compiled.signatures) == 1
-    compiled(x.astype(float), w.astype(float), 2, 1, y.astype(float))       # float64: compiled anew
-    assert len(compiled.signatures) == 2
-
-# %% [markdown]
-# The engine's kernels keep their machine code in files, and the next *process* need not compile
-# again. (`kernels/fast/compiled.py`: Numba's cache. Where it finds no folder to write to, or no
-# room, the kernels are compiled at each start.)
-#
-# ## Neither alone: the engine
-#
-# On a small layer the compiled loops do well. On a large one they do not: the compiler may not
-# reorder the additions of a float sum (rounding would differ), so it uses one lane of a vector
-# unit that has 4 (on ARM), 8 or 16, and it fetches numbers from memory again and again that BLAS
-# would keep close. BLAS is best at sums of products, loops are best at moving numbers about. So
-# one would take compiled loops for `im2col` and `col2im` (and pooling, batch norm, Adam), and BLAS
-# for the product between them. The engine did that at first; what it does now comes further down.
-
-# %%
-ways = {"seven loops, compiled": lambda x, w, y: compiled(x, w, 2, 1, y),
-        "NumPy im2col, BLAS": lambda x, w, y: conv_columns(x, w, y, reference.im2col),
-        "compiled im2col, BLAS": lambda x, w, y: conv_columns(x, w, y, fast.im2col),
-        "the engine": lambda x, w, y: np.copyto(y, F.conv2d(x, w, stride=2, padding=1).data)}
-layers = {"small": (x, w), "large": (x, w)}
-if JIT:
-    layers["large"] = integers(2 if SHORT else 32, 14, 14, 64), integers(4, 4, 64, 128)
-
-
-# %%
-took, work = {}, {}
-for size, (x, w) in layers.items():
-    work[size] = len(x) * 7 * 7 * w.size
-    took[size] = {"seven loops, Python": loops_ms * work[size] / count}     # for the large layer: what it would take
-    results = [np.empty((len(x), 7, 7, w.shape[3]), np.float32) for _ in ways]
-    for (name, way), y in zip(ways.items(), results, strict=True):
-        way(x, w, y)
-        took[size][name] = milliseconds(partial(way, x, w, y))
-    assert all(np.array_equal(y, results[0]) for y in results)
-assert not JIT or took["large"]["the engine"] < took["large"]["seven loops, compiled"]
-
-
-# %%
-def duration(milliseconds):
-    return f"{milliseconds:.2g} ms" if milliseconds < 100 else f"{milliseconds / 1000:.2g} s"
-
-
-# %%
-@figure.style()
-def draw_times():
-    picture = figure.new_figure(7.5, 2.5)
-    shades = list(map(figure.PALETTE.get, ("dark", "middle", "faint", "light", "accent")))
-    for axes, (size, times) in zip(picture.subplots(1, 2, sharey=True), took.items(), strict=True):
-        bars = axes.barh(list(times), times.values(), color=shades, edgecolor=figure.PALETTE["ink"], linewidth=0.7)
-        axes.bar_label(bars, map(duration, times.values()), padding=3, fontsize=8)
-        axes.set(xscale="log", xlim=(1e-3, 1e7), title=f"{size} layer: {work[size]:,} products")
-        axes.set_xlabel("milliseconds, each mark 100 times the last")
-        axes.set_xticks([0.01, 1, 100, 1e4, 1e6], ["0.01", "1", "100", "10 000", "1 000 000"])
-        axes.minorticks_off()
-    bars[0].set(facecolor="white", hatch="////", label="estimated")
-    axes.legend(handles=[bars[0]], loc="lower right")
-    axes.invert_yaxis()
-    return picture
-
-
-# %%
-figure.keep(draw_times(), "05_loops.png")
-
-# %% [markdown]
-# On the small layer the engine is slower than its own two pieces: checking arguments, writing the
-# tape and waking threads cost it about a tenth of a millisecond per operation, whatever the size.
-# On the large layer that is nothing.
-
-# %% [markdown]
-# ## Stepping through it
-#
-# Machine code has no Python lines to step through. Two ways back:
-#
-# - `md.kernels.use("reference")`: plain NumPy runs, arrays in, array out, a dozen lines for each
-#   operation. A convolution is `im2col(x, window)` and one `@`, as above. These functions are the
-#   definition of what those of the same names in `kernels/fast/` must do.
-# - `NUMBA_DISABLE_JIT=1 python -m pdb your_script.py`: nothing is compiled, your debugger steps
-#   into every loop. Use tiny arrays, as this lesson does under that setting. Breakpoints inside a
-#   pool's thread need a debugger that follows threads: set `MINIDECONV_NUM_THREADS=1`.
-
-# %%
-small, three = integers(1, 5, 5, 2), Window((3, 3), (2, 2), (1, 1), (1, 1), (5, 5), (3, 3))
-cols = np.empty((1, 3, 3, 3, 3, 2), np.float32)
-columns.im2col(small, three, cols)
-assert np.array_equal(cols, reference.im2col(small, three))
-
-kernels.use("reference")
-x, w = layers["small"]
-readable = F.conv_transpose2d(correct, w, stride=2, padding=1)
-kernels.use("fast")
-assert np.array_equal(readable.data, F.conv_transpose2d(correct, w, stride=2, padding=1).data)
-
-# %%
-source = os.pathsep.join(filter(None, [os.path.dirname(os.path.dirname(md.__file__)), os.environ.get("PYTHONPATH")]))
-program = "from minideconv.kernels.fast import columns; print(type(columns.im2col).__name__)"
-answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
-                        env={**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": source})
-# With the JIT off: an ordinary Python function.
-assert answer.stdout.strip() == "function"
 
 # %% [markdown]
 # ## Where a training step's time goes
@@ -444,7 +256,7 @@ def im2col_first(x, cols):
 # %%
 cols_last, cols_first = np.empty((batch, 7, 7, 4, 4, 64), np.float32), np.empty((batch, 7, 7, 64, 4, 4), np.float32)
 im2col_first(first, cols_first)
-without_padding = window._replace(padding=(0, 0), image=(16, 16))
+without_padding = Window((4, 4), (2, 2), (0, 0), (1, 1), image=(16, 16), features=(7, 7))
 last_ms = milliseconds(lambda: columns.im2col(last, without_padding, cols_last))
 first_ms = milliseconds(lambda: im2col_first(first, cols_first))
 assert np.array_equal(cols_last, cols_first.transpose(0, 1, 2, 4, 5, 3))
@@ -538,7 +350,7 @@ def draw_budgets():
 
 
 # %%
-figure.keep(draw_budgets(), "05_chunks.png")
+figure.keep(draw_budgets(), "lab_c_chunks.png")
 
 # %% [markdown]
 # ## Fewer products
@@ -725,7 +537,7 @@ fresh_ms = milliseconds(lambda: np.empty(1 << 23, np.float32).fill(1))
 print(f"filling 32 MB: memory that is there {kept_ms:.2f} ms, fresh memory {fresh_ms:.2f} ms")
 buffers = []
 for shape in ((4, 1000), (10, 100)):
-    buffers.append(parallel.scratch("lesson 5", shape, np.float32).ctypes.data)
+    buffers.append(parallel.scratch("lab C", shape, np.float32).ctypes.data)
 assert buffers[0] == buffers[1]                                             # the same memory, seen in another shape
 
 # %% [markdown]
@@ -760,8 +572,7 @@ assert multiplications_of(layer) * 196 == direct_count * 121
 # - One pool of threads, chunks that depend on shapes alone, and every chunk writes what is its
 #   own: no race, and the same bits for any number of threads.
 #
-# Sources: K. Chellapilla, S. Puri and P. Simard, "High performance convolutional neural networks
-# for document processing", 2006 (im2col); S. Winograd, "Arithmetic complexity of computations",
+# Sources: S. Winograd, "Arithmetic complexity of computations",
 # 1980; A. Lavin and S. Gray, "Fast algorithms for convolutional neural networks", 2016,
 # arXiv:1509.09308; numba issue 3681, "parallel prange race condition", 2019,
 # github.com/numba/numba.

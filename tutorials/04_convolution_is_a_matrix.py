@@ -1,14 +1,14 @@
-"""Lesson 3: a convolution is a matrix product in disguise,
+"""Lesson 4: a convolution is a matrix product in disguise,
 and one formula holds everything that the engine does with kernels.
 """
 # %% [markdown]
-# # A convolution is a matrix
+# # 4. A convolution is a matrix
 #
 # Takes about 5 seconds on 2 cores, 10 more where the engine's loops have to be compiled first
 # (`MINIDECONV_SHORT=1` changes nothing here), and twenty minutes to read.
 #
 # You need Python and NumPy, and what a matrix product is. Run it with `python
-# tutorials/03_convolution_is_a_matrix.py`, open it as a notebook, or step through it in a
+# tutorials/04_convolution_is_a_matrix.py`, open it as a notebook, or step through it in a
 # debugger. Every claim is an `assert`.
 #
 # A convolution slides a small *kernel* of numbers over an image. At each place it multiplies the
@@ -35,7 +35,7 @@ assert found.shape == (1, 26, 26, 1)
 # %%
 images = {"image x, 28x28": digit, "kernel w, 3x3": edges, "features y, 26x26": found}
 figure.keep(figure.gallery(images, notes=["grey: 0, light: ink", "dark: negative", "light: left edge, dark: right"]),
-            "03_edges.png")
+            "04_edges.png")
 
 # %% [markdown]
 # ## The slow version
@@ -76,7 +76,7 @@ assert np.array_equal(slow, ours)
 # kernel the counts are uneven; remember that for lesson 7.
 
 # %%
-figure.keep(step.strip(walk.conv(x, w, stride=2, padding=1), frames=[0, 4]), "03_steps.png")
+figure.keep(step.strip(walk.conv(x, w, stride=2, padding=1), frames=[0, 4]), "04_steps.png")
 
 # %% [markdown]
 # ## Mathematicians flip the kernel
@@ -110,11 +110,11 @@ assert np.array_equal(C @ x.ravel(), slow.ravel())
 # Look at it. Each row holds the kernel once, spread over the pixels that one output reads; where
 # the window hangs over the edge, a part is missing. `matrix.spy` builds C directly, draws it
 # beside its transpose, and refuses to draw if the engine disagrees with either. (What the
-# transpose is good for is lesson 4.)
+# transpose is good for is lesson 5.)
 
 # %%
 assert np.array_equal(C, matrix.conv_matrix(w, (5, 5), stride=2, padding=1).dense())
-figure.keep(matrix.spy(w, (5, 5), stride=2, padding=1), "03_matrix.png")
+figure.keep(matrix.spy(w, (5, 5), stride=2, padding=1), "04_matrix.png")
 
 # %% [markdown]
 # So how does it differ from a *dense* layer, y = f(Wx + b), which is a matrix product too? (Dense:
@@ -202,7 +202,7 @@ assert np.array_equal(features[1, :, :, 4], one_by_one)                     # ch
 # | derivative by | is | and maps |
 # |---|---|---|
 # | y | `conv2d(x, w)` | image to features |
-# | x | `conv_transpose2d(y, w)`, the "deconvolution" of lesson 4 | features to image |
+# | x | `conv_transpose2d(y, w)`, the "deconvolution" of lesson 5 | features to image |
 # | w | `conv_kernel_grad(x, y)`, what training needs | both to a kernel |
 
 
