@@ -16,7 +16,7 @@ PACKAGE = Path(md.__file__).parent
 
 # A file imports only from files above it. A new file has to be given its place here.
 ORDER = """
-    shapes.py  machine.py  parallel.py  kernels/reference.py
+    shapes.py  conventions.py  machine.py  parallel.py  kernels/reference.py
     kernels/fast/compiled.py  kernels/fast/runs.py  kernels/fast/products.py  kernels/fast/columns.py
     kernels/fast/filterings.py  kernels/fast/registers.py  kernels/fast/combinations.py
     kernels/fast/taps.py  kernels/fast/tiles.py  kernels/fast/lowering.py  kernels/fast/loops.py
@@ -36,7 +36,7 @@ ORDER = """
     metrics/classifier.py  metrics/report.py  metrics/sheet.py
     gan/health.py  gan/round.py  gan/losses.py  gan/penalties.py  gan/networks.py  gan/average.py  gan/check.py
     gan/trainer.py  gan/sample.py  gan/latent.py  gan/evaluation.py  gan/runs.py  gan/__init__.py
-    draw/layering.py  draw/walk.py  draw/conventions.py  draw/heatmap.py  draw/arguments.py  draw/step.py
+    draw/layering.py  draw/walk.py  draw/heatmap.py  draw/arguments.py  draw/step.py
     draw/matrix.py  draw/stacks.py  draw/overlap.py  draw/sizes.py  draw/boxes.py  draw/tape.py
     draw/translate.py  draw/saliency.py  draw/deconvnet.py  draw/latent.py  draw/command.py
     interchange/chain.py  interchange/layouts.py  interchange/pytorch.py  interchange/onnx_file.py
