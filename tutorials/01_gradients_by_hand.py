@@ -161,21 +161,22 @@ assert np.array_equal(sum(copies), stamp(three, kernel))                    # th
 # %%
 @style()
 def draw_stamps():
-    figure = new_figure(6.4, 3.4, "Three inputs 2, 1, 3 stamp the kernel 1, 3, 2, two places apart each")
+    figure = new_figure(6.4, 3.4, "Three inputs 2, 1, 3 stamp the kernel 1, 3, 2, two places apart")
     panels = figure.subplots(4, 1, sharex=True, subplot_kw={"ylim": (0, 13), "yticks": []})
     below = np.zeros(7)
-    for i, (copy, color) in enumerate(zip(copies, ("dark", "middle", "light"), strict=True)):
-        for axes, base in ((panels[i], np.zeros(7)), (panels[3], below)):
-            bars = axes.bar(np.arange(7), copy, 0.9, base, color=PALETTE[color], edgecolor=PALETTE["ink"])
-        panels[i].bar_label(panels[i].containers[0], [f"{value:.0f}" if value else "" for value in copy])
-        panels[i].set_ylabel(f"{three[i]:.0f} * w", rotation=0, ha="right", va="center")
-        below = below + copy
-    panels[3].bar_label(bars, [f"{value:.0f}" for value in below])
-    panels[3].set_ylabel("the sum", rotation=0, ha="right", va="center")
-    panels[3].set(xlabel="place in the output")
+    for i, color in enumerate(("dark", "middle", "light")):
+        look = {"color": PALETTE[color], "edgecolor": PALETTE["ink"]}
+        bars = panels[i].bar(range(7), copies[i], 0.9, **look)
+        panels[i].bar_label(bars, [f"{v:.0f}" if v else "" for v in copies[i]])
+        total = panels[3].bar(range(7), copies[i], 0.9, below, **look)
+        below += copies[i]
+    panels[3].bar_label(total, [f"{v:.0f}" for v in below])
+    for axes, name in zip(panels, ("2 * w", "1 * w", "3 * w", "the sum"), strict=True):
+        axes.set_ylabel(name, rotation=0, ha="right", va="center")
     return figure
 
 
+# %%
 keep(draw_stamps(), "01_stamps.png")
 
 # %% [markdown]
