@@ -360,9 +360,10 @@ def test_the_bound_counts_the_products_that_are_made(kernel, stride, padding, sh
 def test_rates_are_those_of_this_machine(monkeypatch):
     times = iter([4.0, 2.0, 3.0, 5.0, 10.0, 8.0, 9.0, 16.0])
     monkeypatch.setattr(bounds, "milliseconds", lambda run: next(times))
+    monkeypatch.setattr(bounds, "ROWS", 200)
     monkeypatch.setattr(bounds, "SIDE", 100)
     found = bounds.rates(numpy_product=0.5)                  # GFLOP/s: 500,000 a millisecond
-    assert found == bounds.Rates(max(2 * 100 ** 3 / 2, 0.5e6), 2 * bounds.COPIED / 8)
+    assert found == bounds.Rates(max(2 * 200 * 100 ** 2 / 2, 0.5e6), 2 * bounds.COPIED / 8)
     times = iter([4.0] * 8)
     assert bounds.rates(numpy_product=50.0).product == 50e6
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import functional as F
 from .. import nn
-from ..draw.conventions import Layer
+from ..conventions import Layer
 from ..models import conditional, dcgan, mlp, pair, unet
 from ..shapes import padding_pairs, transposed_size, transposed_window
 from ..tensor import Tensor, no_grad

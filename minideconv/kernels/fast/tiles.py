@@ -125,8 +125,9 @@ class _Layer:
         w, factors, jobs = plain(w), [], []
         for group in self.groups:
             inner, columns = (self.outputs, self.entry(group)) if transposed else (self.entry(group), self.outputs)
-            factors.append(panels(self.blocks(group), inner, columns, self.dtype))
-            jobs += [(group, k, part) for k, part in enumerate(np.split(factors[-1], group.vertical + 1))]
+            factor, across = panels(self.blocks(group), inner, columns, self.dtype), group.horizontal + 1
+            factors.append(factor)
+            jobs += [(group, k, factor[k * across:(k + 1) * across]) for k in range(group.vertical + 1)]
 
         def task(index):
             group, k, part = jobs[index]
