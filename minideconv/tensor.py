@@ -73,6 +73,10 @@ class Tensor:
                             f"{array.dtype}")
         self.array, self.memory = array, Memory(public=True)
 
+    def own(self, array: np.ndarray) -> None:
+        """Hold another array, one of the engine's that nobody else has: `.data = array` without the watch on it."""
+        self.array, self.memory = array, Memory(public=False)
+
     @property
     def requires_grad(self) -> bool:
         """Whether gradients are wanted, of this Tensor or of what it was computed from. Only
@@ -147,9 +151,15 @@ class Tensor:
         """
         if not self.requires_grad:
             raise ValueError("backward() needs a Tensor computed from inputs with requires_grad=True (outside no_grad)")
+        taken = set()
         for tensor, g in _walk(self, gradient, inputs, create_graph=False).items():
-            # np.asarray: the sum of two arrays without axes is no array.
-            tensor.grad = np.array(g.array) if tensor.grad is None else np.asarray(tensor.grad + g.array)
+            if tensor.grad is not None:
+                tensor.grad = np.asarray(tensor.grad + g.array)         # the sum of two without axes is no array
+            elif g.memory.public or g.memory in taken or not g.array.flags.writeable:
+                tensor.grad = np.array(g.array)
+            else:
+                tensor.grad = g.array               # nobody else has it: no copy
+            taken.add(g.memory)
 
 
 def engine_tensor(array: np.ndarray, memory: "Memory | None" = None) -> Tensor:
@@ -157,6 +167,13 @@ def engine_tensor(array: np.ndarray, memory: "Memory | None" = None) -> Tensor:
     tensor = Tensor.__new__(Tensor)             # what the engine made needs no checks
     tensor.array, tensor.memory = array, Memory(public=False) if memory is None else memory
     tensor.grad, tensor.node, tensor._requires_grad = None, None, False
+    return tensor
+
+
+def parameter(array: np.ndarray) -> Tensor:
+    """A Tensor to be trained, of a new array that nobody else has."""
+    tensor = engine_tensor(array)
+    tensor.requires_grad = True
     return tensor
 
 

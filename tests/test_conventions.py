@@ -7,7 +7,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import minideconv.functional as F
-from minideconv.draw import conventions, figure, translate
+from minideconv import conventions
+from minideconv.draw import figure, translate
 
 RNG = np.random.default_rng(2)
 CHANNELS, OUTPUTS = 2, 3

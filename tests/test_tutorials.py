@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+NUMBER = r"\d\d_|lab_[a-z]_"                 # how the name of a lesson or a lab begins, and those of its pictures
 FOLDER = Path(__file__).resolve().parents[1] / "tutorials"
-LESSONS = sorted(FOLDER.glob("[0-9][0-9]_*.py"))
+LESSONS = sorted(path for path in FOLDER.glob("*.py") if re.match(NUMBER, path.name))
 PICTURES = sorted((FOLDER / "pictures").glob("*.*"))
 LINES_PER_CELL = 15
 PICTURE_BYTES = 150_000
@@ -46,12 +47,18 @@ def prose(cell):
     return " ".join(line.lstrip("# ") for line in cell.lines)
 
 
+def number(path):
+    """The beginning of the name: 07_ of 07_checkerboard.py, lab_a_ of lab_a_comparisons.png."""
+    return re.match(NUMBER, path.name)[0]
+
+
 def read(lesson):
     return cells(lesson.read_text(encoding="utf-8"))
 
 
 def test_lessons_are_found_and_numbered_once():
-    numbers = [lesson.name[:2] for lesson in LESSONS]
+    assert len(LESSONS) == len(list(FOLDER.glob("*.py")))
+    numbers = [number(lesson) for lesson in LESSONS]
     assert numbers and len(set(numbers)) == len(numbers), numbers
 
 
@@ -114,7 +121,7 @@ def test_names_no_path_of_one_machine(lesson):
 
 @pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.name)
 def test_kept_pictures_are_small_and_belong_to_a_lesson(picture):
-    assert picture.suffix in (".png", ".gif") and picture.name[:2] in {lesson.name[:2] for lesson in LESSONS}
+    assert picture.suffix in (".png", ".gif") and number(picture) in set(map(number, LESSONS))
     assert picture.stat().st_size <= PICTURE_BYTES
 
 
@@ -129,5 +136,5 @@ def test_runs_in_the_short_setting(lesson, tmp_path):
                           timeout=SECONDS)
     assert done.returncode == 0, done.stderr
     drawn = list(pictures.iterdir())
-    assert drawn and all(picture.name.startswith(lesson.name[:3]) and picture.stat().st_size for picture in drawn)
+    assert drawn and all(number(picture) == number(lesson) and picture.stat().st_size for picture in drawn)
     assert not list(elsewhere.iterdir()), "a lesson writes its pictures only"

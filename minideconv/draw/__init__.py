@@ -5,7 +5,7 @@ and `figure.save` writes it.
 - walk, step: a convolution window by window, as records and as frames
 - matrix: the convolution as a sparse matrix
 - sizes: which layers make which sizes
-- conventions, translate: one layer in PyTorch's, Keras's and ONNX's words
+- translate: one layer in PyTorch's, Keras's and ONNX's words (by conventions.py)
 - stacks, overlap: checkerboards, predicted and measured, and their pictures
 - boxes, layering, tape: the graph of a loss: what its boxes say, where they stand, the picture
 - heatmap: where a gradient is wrong

@@ -1,9 +1,9 @@
 """One layer in four conventions side by side:
 what to write in minideconv, PyTorch, Keras and ONNX for the same numbers.
 """
+from ..conventions import Layer, from_keras, from_numbers, to_keras, to_onnx, to_pytorch
 from ..shapes import same_padding
 from .arguments import padding_argument, two
-from .conventions import Layer, from_keras, from_numbers, to_keras, to_onnx, to_pytorch
 from .figure import save, table
 
 

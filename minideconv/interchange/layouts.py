@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import nn
+from ..conventions import KERNEL_AXES
 from ..models.conditional import Embedding
 from .chain import CHAINS, ENTRYWISE, Join, Keep, Meet, Pieces, Projection, called, chain, checked_shape, known
 
@@ -115,7 +116,7 @@ def _linear(walk, name, layer):
 def _kernel(walk, name, layer):
     if isinstance(walk.value, Flat) and walk.value.settled:
         raise TypeError(f"{called(name, layer)} gets flat features, and takes images")
-    walk.put(name, layer, (3, 2, 0, 1))
+    walk.put(name, layer, KERNEL_AXES)
     walk.value = Image(layer.weight.shape[2] * layer.groups if isinstance(layer, nn.ConvTranspose2d)
                        else layer.weight.shape[3])
 

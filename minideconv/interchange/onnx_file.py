@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import nn
-from ..draw import conventions
+from .. import conventions, nn
 from ..storage import Path, replace
 from .chain import Join, Keep, Meet, Pieces, Projection, Step, convolution, known, pool_pads, steps
 from .layouts import Flat, layouts
@@ -61,7 +60,7 @@ class Graph:
 
     def channels_first(self, x: str) -> str:
         """(N, H, W, C) -> (N, C, H, W)."""
-        return self.node("Transpose", x, perm=[0, 3, 1, 2])
+        return self.node("Transpose", x, perm=conventions.IMAGE_AXES)
 
 
 # ---- layers
@@ -244,7 +243,7 @@ def _in_their_order(graph, x, value, shape):
 
 def _in_our_order(graph, x, value, shape):
     if len(shape) == 3:
-        return graph.node("Transpose", x, perm=[0, 2, 3, 1])
+        return graph.node("Transpose", x, perm=np.argsort(conventions.IMAGE_AXES))
     if isinstance(value, Flat) and value.turned:
         return graph.node("Gather", x, graph.constant(np.argsort(value.order(shape[0], value.joined))), axis=1)
     return x

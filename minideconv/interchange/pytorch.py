@@ -24,8 +24,8 @@ def to_torch(network: nn.Module, input_shape: tuple | None = None) -> dict[str, 
     in). The twin works on (N, C, H, W) throughout: nn.Flatten is its Flatten, nn.Reshape(H, W, C)
     its Unflatten(1, (C, H, W)), and the Linear beside them is put in the order of their pixels.
     Batch norm has its num_batches_tracked (int64 0). input_shape: (H, W, C) without the batch,
-    needed only where the first layer flattens images. Padding is no weight: draw.conventions says
-    what "same" is in PyTorch. Raises TypeError, naming the layer, for one that cannot be translated.
+    needed only where the first layer flattens images. Padding is no weight: conventions.py says what
+    "same" is in PyTorch. Raises TypeError, naming the layer, for one that cannot be translated.
     """
     found = layouts(network, input_shape).found
     state = {name: found[name].to_torch(array) for name, array in network.state_dict().items()}

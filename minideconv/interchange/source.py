@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import nn
-from ..draw import conventions
+from .. import conventions, nn
+from ..shapes import transposed_size
 from .chain import Join, Step, called, convolution, known, pool_pads, steps
 from .layouts import Flat, layouts
 from .pytorch import to_torch
@@ -120,7 +120,7 @@ def _made(geometry, arguments):
     """(H, W) of PyTorch's transposed layer before the crop."""
     axes = zip(geometry.size, geometry.kernel, geometry.stride, geometry.dilation, arguments["padding"],
                arguments["output_padding"], strict=True)
-    return [(n - 1) * s + d * (k - 1) + 1 - 2 * p + a for n, k, s, d, p, a in axes]
+    return [transposed_size(n, k, s, p, p, d, a) for n, k, s, d, p, a in axes]
 
 
 def _norm(step):

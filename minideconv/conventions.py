@@ -1,6 +1,9 @@
 """One layer in the words of PyTorch, Keras and ONNX:
 translated to plain numbers and back, arrays included.
 
+What leaves for other frameworks (interchange/) and the table of `minideconv draw translate` both go
+by this file.
+
 What differs: the order of axes, what "same" means, what output_padding adds to, and whether
 padding may be asymmetric. What does not: all three slide the kernel without flipping it. Whoever
 needs a flip is writing a transposed convolution as a convolution, or uses scipy.signal.convolve2d.
@@ -14,9 +17,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..shapes import padding_pairs, pair, same_padding, span, transposed_size
+from .shapes import padding_pairs, pair, same_padding, span, transposed_size
 
 FRAMEWORKS = ("minideconv", "PyTorch", "Keras", "ONNX")
+OURS = (0, 1, 2, 3)
+IMAGE_AXES = (0, 3, 1, 2)       # of PyTorch and ONNX: which of our axes each of theirs is
+KERNEL_AXES = (3, 2, 0, 1)
 
 
 class Layer(NamedTuple):
@@ -52,27 +58,27 @@ def weight_to(framework: str, weight):
     """Our kernel (KH, KW, C, O) in the order of `framework`;
     the same for conv and transposed conv.
     """
-    return _reordered(weight, (3, 2, 0, 1) if _channels_first(framework) else (0, 1, 2, 3))
+    return _reordered(weight, KERNEL_AXES if _channels_first(framework) else OURS)
 
 
 def weight_from(framework: str, weight):
     """A kernel of `framework` as ours, (KH, KW, C, O)."""
-    return _reordered(weight, (2, 3, 1, 0) if _channels_first(framework) else (0, 1, 2, 3))
+    return _reordered(weight, np.argsort(KERNEL_AXES) if _channels_first(framework) else OURS)
 
 
 def image_to(framework: str, x):
     """Images or features (N, H, W, C) in the order of `framework`."""
-    return _reordered(x, (0, 3, 1, 2) if _channels_first(framework) else (0, 1, 2, 3))
+    return _reordered(x, IMAGE_AXES if _channels_first(framework) else OURS)
 
 
 def image_from(framework: str, x):
     """Images or features of `framework` as ours, (N, H, W, C)."""
-    return _reordered(x, (0, 2, 3, 1) if _channels_first(framework) else (0, 1, 2, 3))
+    return _reordered(x, np.argsort(IMAGE_AXES) if _channels_first(framework) else OURS)
 
 
 def _reordered(array, order):
     """The array with its axes in this order, contiguous; the array itself where nothing moves."""
-    return np.asarray(array) if order == (0, 1, 2, 3) else np.ascontiguousarray(np.transpose(array, order))
+    return np.asarray(array) if order is OURS else np.ascontiguousarray(np.transpose(array, order))
 
 
 def _channels_first(framework: str) -> bool:
