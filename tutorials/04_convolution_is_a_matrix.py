@@ -128,10 +128,8 @@ figure.keep(matrix.spy(w, (5, 5), stride=2, padding=1), "04_matrix.png")
 
 # %% [markdown]
 # So how does it differ from a *dense* layer, y = f(Wx + b), which is a matrix product too? (Dense:
-# each output is a weighted sum of *all* inputs, plus a constant b, the *bias*.) The
-# dense layer stores and learns every entry of W. C is nearly empty and repeats nine numbers. Some
-# articles write y = f(Wx + b) for a convolution: true of C, but C is never stored, and W hides the
-# point.
+# each output is a weighted sum of *all* inputs, plus a constant b, the *bias*.) The dense layer
+# stores and learns every entry of W. C is nearly empty, repeats nine numbers, and is never stored.
 
 # %%
 dense_numbers = C.size
@@ -183,8 +181,8 @@ assert np.array_equal(patches.ravel(), F.im2col(x[None, :, :, None], 3, stride=2
 # ## Channels: the kernel has four axes
 #
 # Images have C channels, and we want O features at each place: one kernel for every pair. The
-# kernel is therefore a four-dimensional array (KH, KW, C, O), not "a two-dimensional matrix" as
-# one reads. A window's row now has KH*KW*C numbers, the product gives O at once.
+# kernel is therefore a four-dimensional array (KH, KW, C, O). A window's row now has KH*KW*C
+# numbers, and the product gives O at once.
 
 # %%
 images = rng.integers(-9, 10, (2, 8, 7, 3)).astype(float)                   # N=2, H=8, W=7, C=3

@@ -6,9 +6,9 @@
 # (`MINIDECONV_SHORT=1` changes nothing here), and half an hour to read. Lesson 4 comes before it.
 #
 # Lesson 4 turned a convolution into a matrix C, from pixels to features. Generators of images need
-# the other direction, from few numbers to many pixels. Often read: the layer that does it,
-# "deconvolution", undoes a convolution. In fact: it multiplies with the transpose, C^T. This lesson
-# shows what that means, and what undoing takes.
+# the other direction, from few numbers to many pixels. The layer that does it is called "deconvolution",
+# and does not undo a convolution: it multiplies with the transpose, C^T. This lesson shows what that
+# means, and what undoing takes.
 
 # %%
 import numpy as np
@@ -123,9 +123,9 @@ assert np.array_equal(cropped, everything[:, 1:-1, 1:-1])
 #     pixels   = stride * (features - 1) + kernel - 2*padding + output_padding,
 #     output_padding = 0 ... stride - 1
 #
-# `output_padding` picks one of them, and that is why it must be smaller than the stride. Often read: it
-# adds a margin of zeros. In fact: it crops one row and column less at the end, and where stamps reach
-# these pixels they are computed like all others.
+# `output_padding` picks one of them, and that is why it must be smaller than the stride. It is no margin
+# of zeros: it crops one row and column less at the end, and where stamps reach these pixels they are
+# computed like all others.
 
 # %%
 assert all(F.conv2d(np.zeros((1, n, n, 1)), one["weight"], stride=2, padding=1).shape[1] == 3 for n in (5, 6))
@@ -179,9 +179,9 @@ assert np.array_equal(before[:, :-1, :-1], after[:, 1:, 1:])                # on
 # %% [markdown]
 # ## As an ordinary convolution: full, half, valid
 #
-# Often read: it is "a convolution with zeros in between". In fact: put stride - 1 zeros between the
-# features, pad by kernel - 1 - padding, *and flip the kernel* in both axes. Most products are then
-# with zeros, so nobody computes it this way.
+# It is also an ordinary convolution: with stride - 1 zeros between the features, a padding of kernel -
+# 1 - padding, *and the kernel flipped* in both axes. Most products are then with zeros, so nobody
+# computes it this way.
 
 # %%
 spread = np.zeros((1, 5, 5, 1))

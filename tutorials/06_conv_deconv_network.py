@@ -124,12 +124,11 @@ assert shapes[1][1:] == (30, 30, 32) and shapes[3][1:] == (32, 32, 32) and shape
 # %% [markdown]
 # ## What it is not
 #
-# Often read: "the deconvolution upsamples the features". In fact: 32 -> 30 -> 32. Its stride is 1, so
-# it only gives back the border that the first layer cut off. At stride 1 a transposed convolution
-# **is** an ordinary convolution, with the kernel turned by 180 degrees, its channel axes swapped, and
-# `kernel - 1` zeros around the picture (lesson 5). Nor does it go "from low-level to high-level
-# features": it has nothing abstract to start from, as the question below shows. (All such sentences
-# are in `tutorials/OFTEN_READ.md`.)
+# It upsamples nothing: 32 -> 30 -> 32. Its stride is 1, so it only gives back the border that the first
+# layer cut off. At stride 1 a transposed convolution **is** an ordinary convolution, with the kernel
+# turned by 180 degrees, its channel axes swapped, and `kernel - 1` zeros around the picture (lesson 5).
+# Nor are its features abstract: the question below shows how little of the picture it sees at once.
+# (What is often read about such networks is in `tutorials/OFTEN_READ.md`.)
 
 # %%
 rng = np.random.default_rng(0)

@@ -240,8 +240,7 @@ keep(overlap.draw_spectra(gradient=True, networks=NETWORKS // 4), "07_gradients.
 # ## What to do
 #
 # 1. Make the kernel a multiple of the stride, in the generator *and* in the discriminator: 4 with
-#    2, not 3 or 5. (The articles that this project started from use kernel 4 wherever the stride
-#    is 2. That is right, though they do not say why.)
+#    2, not 3 or 5.
 # 2. Where a grid still shows, resize and then convolve in the last layers; it costs more
 #    arithmetic (all of it at the high resolution).
 # 3. Kernel size is then a choice like others: compare by a measure of the samples, over several
