@@ -2,10 +2,12 @@
 # %% [markdown]
 # # 1. Gradients by hand
 #
-# A network learns by asking, for each of its numbers: if this number were a little larger, how
-# much would the loss change? That rate of change is the number's *gradient*. This lesson computes
-# gradients of a single multiplication, of a small formula and of a transposed convolution, with
-# pen and paper, and checks each against the only judge there is: changing the number and looking.
+# A network is a formula with many numbers in it that can be changed, and the *loss* is one number that
+# says how wrong its results are. It learns by asking, for each of its numbers: if this number were a
+# little larger, how much would the loss change? That rate of change is the number's *gradient*. This
+# lesson computes gradients of a single multiplication, of a small formula and of a transposed
+# convolution, with pen and paper, and checks each against the only judge there is: changing the
+# number and looking.
 #
 # Full run: under 10 seconds on 2 cores, and the same in the short setting (`MINIDECONV_SHORT=1`).
 # It is the first lesson: you need Python and NumPy, and no deep learning. Run it with `python

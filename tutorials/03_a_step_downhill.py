@@ -96,9 +96,9 @@ for b, direction in zip(curvatures, directions.T, strict=True):
 # %% [markdown]
 # ## A network in thirty lines
 #
-# No line separates two moons. A network does, of layers `tanh(x @ weight + bias)`. Its engine is
-# lesson 2's, with the operations needed here; rules give arrays, as nobody asks for second
-# derivatives. A bias is added to every row, so its slope is the sum over rows (un-broadcast).
+# No line separates two moons. A network does, of *layers* `tanh(x @ weight + bias)`: sums of all inputs,
+# a constant for each (its *bias*), and a bend. Its engine is lesson 2's with the operations needed; rules
+# give arrays, as nobody asks for second derivatives. A bias is un-broadcast: a sum over rows.
 
 # %%
 class Box:

@@ -2,7 +2,7 @@
 # %% [markdown]
 # # 6. A conv-deconv network
 #
-# Takes about a minute on 2 cores. With the environment variable `MINIDECONV_SHORT=1` it takes
+# Takes about 20 seconds on 2 cores. With the environment variable `MINIDECONV_SHORT=1` it takes
 # seconds; its numbers then say little, and the claims that need real training are not checked.
 #
 # Articles on "deconvolutional networks" like to show one model: a convolution, a transposed

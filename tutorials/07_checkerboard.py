@@ -153,10 +153,20 @@ assert spectrum[:, :, 16].max() < 1e-20 * spectrum.max()
 # %% [markdown]
 # ## Sub-pixel convolution is a transposed convolution
 #
-# Why do sub-pixel and kernel 4 look so alike? Because they are the same family of functions. A
-# transposed convolution with stride r and kernel k*r writes k*k inputs to each pixel, and *which*
-# taps they meet depends only on the pixel's place in its r x r block. So give every place its own
-# small k x k kernel and its own channel, and shuffle:
+# Why do sub-pixel and kernel 4 look so alike? Because they are the same family of functions. First in
+# one dimension, with kernel w0 w1 w2 w3 and stride 2. Two stamps meet in every pixel: an even one gets
+# w2 times the input before it and w0 times its own, an odd one w3 and w1. So the even pixels are a
+# convolution with (w2, w0), the odd ones a convolution with (w3, w1), and the two take turns.
+
+# %%
+y, w = np.array([2.0, 1, 3]), np.array([1.0, 5, 2, 4])
+taking_turns = [np.convolve(y, w[place::2]) for place in (0, 1)]           # np.convolve runs backwards: w0 with y[m]
+stamped = F.conv_transpose2d(y.reshape(1, 1, 3, 1), w.reshape(1, 4, 1, 1), stride=(1, 2)).data.ravel()
+assert np.array_equal(stamped, np.stack(taking_turns, axis=1).ravel())
+
+# %% [markdown]
+# In two dimensions, with stride r and kernel k*r, every place of an r x r block has its own small k x k
+# kernel, and so its own channel; then shuffle:
 #
 #     conv_transpose2d(y, w, stride=r)  ==  pixel_shuffle(conv2d(y, v, padding=k - 1), r)
 #     v[i, j, o, c*r*r + a*r + b]  =  w[a + r*(k-1-i), b + r*(k-1-j), c, o]
