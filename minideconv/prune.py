@@ -34,7 +34,7 @@ def magnitude_masks(network: Module, share: float, *, per_layer: bool = False) -
     """
     if not 0 <= share < 1:
         raise ValueError(f"share must lie in [0, 1); got {share!r}")
-    sizes = {name: np.abs(parameter.data) for name, parameter in prunable(network).items()}
+    sizes = {name: np.abs(parameter.array) for name, parameter in prunable(network).items()}
     if not sizes:
         raise ValueError(f"network must have kernels or matrices to prune; got {type(network).__name__}")
     if per_layer:
@@ -69,7 +69,8 @@ class Masked:
 
     def _apply(self):
         for name, mask in self.masks.items():
-            self._parameters[name].data[~mask] = 0
+            self._parameters[name].memory.write()
+            self._parameters[name].array[~mask] = 0
 
     @property
     def lr(self) -> float:

@@ -11,10 +11,7 @@ import weakref
 
 import numpy as np
 
-from . import parallel
-
 EXACT = 1 << 14         # bytes up to which a fingerprint is the array itself
-PART = 1 << 20          # bytes that are added up at a time: the second sum finds them in a cache
 WORDS = 509             # of a row: a prime, so that no power of two of channels or pixels repeats with the rows
 
 
@@ -24,7 +21,7 @@ def fingerprint(array: np.ndarray) -> bytes:
 
     One changed word changes a sum for certain, and so do two that changed places: they differ in
     their row or in their column. A fill, a slice or a step of an optimizer would have to leave more
-    than 509 sums as they were, by chance. Runs at the speed of memory, in parts on all threads.
+    than 509 sums as they were, by chance. Runs at the speed of memory.
     """
     if array.nbytes <= EXACT:
         return array.tobytes()
@@ -32,14 +29,7 @@ def fingerprint(array: np.ndarray) -> bytes:
     content = array.ravel(order="K").view(np.uint8)
     table = content[:content.size // (8 * WORDS) * (8 * WORDS)]
     words = table.view(np.uint64).reshape(-1, WORDS)
-    parts = parallel.spans(len(words), PART // (8 * WORDS))
-    sums = [b""] * len(parts)
-
-    def add_up(place):
-        part = words[parts[place]]
-        sums[place] = part.sum(axis=0).tobytes() + part.sum(axis=1).tobytes()
-    parallel.run(add_up, len(parts))
-    return b"".join(sums) + content[table.size:].tobytes()
+    return words.sum(axis=0).tobytes() + words.sum(axis=1).tobytes() + content[table.size:].tobytes()
 
 
 class Memory:

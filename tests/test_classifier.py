@@ -1,10 +1,13 @@
 """The classifier with max pooling: its sizes, its parts, and what it looks like."""
+import os
+
 import numpy as np
 import pytest
 
 from minideconv import data, nn, optim
 from minideconv.draw import saliency
-from minideconv.models.classifier import Classifier, filters
+from minideconv.metrics import classifier as judge
+from minideconv.models.classifier import SHIPPED, Classifier, filters, shipped
 from minideconv.train.supervised import Batches, Plan, Supervised, classification, shifted
 
 
@@ -45,6 +48,12 @@ def test_filters_are_pictures():
         assert found.shape == (4, 5, 5, shown) and found.min() >= 0 and found.max() <= 1
     network.encoder.layers[0].weight.data = np.zeros((5, 5, 2, 4), np.float32)
     assert (filters(network) == 0.5).all()
+
+
+def test_the_shipped_one_reads_digits_that_it_has_never_seen():
+    assert os.path.getsize(SHIPPED) + os.path.getsize(judge.SHIPPED) < 1_000_000
+    images, labels = data.strokes(500, seed=7)
+    assert not shipped().training and (shipped()(images / np.float32(255)).data.argmax(axis=1) == labels).mean() > 0.85
 
 
 def test_images_that_are_too_small():

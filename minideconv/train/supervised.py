@@ -1,9 +1,9 @@
 """Training by example: a network, a loss, and batches of inputs with what should come out.
 
     images, labels = md.data.load("mnist")
-    plan = Plan(count=len(images), epochs=5)
+    plan = Plan(count=len(images), epochs=4, learning_rate=3e-3)
     network = Classifier((28, 28, 1), rng=np.random.default_rng(0))
-    trainer = Supervised(plan, network, classification, Batches(plan, images, labels, prepare=shifted(2)),
+    trainer = Supervised(plan, network, classification, Batches(plan, images, labels, prepare=shifted(1)),
                          optim.Adam(network.parameters()), show=filters)
     with open_run("runs/digits", trainer) as run:       # the same lines go on where they were, after any interruption
         run.train()
