@@ -7,8 +7,8 @@
 #
 # Articles on "deconvolutional networks" like to show one model: a convolution, a transposed
 # convolution, and a dense layer that predicts one number per pixel. We build exactly that, give it
-# a job that a convolution can do and a look at single pixels cannot, and see whether it works.
-# (The hints that such articles end with, batch norm, activations, optimisers, are measured in lab A.)
+# a job that a convolution can do and a look at single pixels cannot, and see whether it works. (The
+# hints that such articles end with, batch norm, activations, optimisers, are measured in lab A.)
 #
 # You need lesson 3 (batches, epochs, Adam) and lesson 5 (what the two convolutions are).
 
@@ -124,11 +124,11 @@ assert shapes[1][1:] == (30, 30, 32) and shapes[3][1:] == (32, 32, 32) and shape
 # %% [markdown]
 # ## What it is not
 #
-# It upsamples nothing: 32 -> 30 -> 32. Its stride is 1, so it only gives back the border that the first
-# layer cut off. At stride 1 a transposed convolution **is** an ordinary convolution, with the kernel
-# turned by 180 degrees, its channel axes swapped, and `kernel - 1` zeros around the picture (lesson 5).
-# Nor are its features abstract: the question below shows how little of the picture it sees at once.
-# (What is often read about such networks is in `tutorials/OFTEN_READ.md`.)
+# It upsamples nothing: 32 -> 30 -> 32. Its stride is 1, so it only gives back the border that the
+# first layer cut off. At stride 1 a transposed convolution **is** an ordinary convolution, with the
+# kernel turned by 180 degrees, its channel axes swapped, and `kernel - 1` zeros around the picture
+# (lesson 5). Nor are its features abstract: the question below shows how little of the picture it
+# sees at once. (What is often read about such networks is in `tutorials/OFTEN_READ.md`.)
 
 # %%
 rng = np.random.default_rng(0)
