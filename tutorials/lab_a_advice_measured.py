@@ -223,11 +223,10 @@ ask("384 pictures: turned | as they are", repeat(augment=turned), relu)
 ask("4 pictures: turned | as they are", with_four(turned), with_four(None))
 
 # %% [markdown]
-# **The answers.** Five times the first, in every seed. Twice no difference by our rule, for
-# opposite reasons. Turning 384 pictures wins often and hardly anything: the network has not learned
-# them by heart. Glorot's weights beat He's on average, against the textbook, but not in every seed:
-# the means lie apart and the runs overlap. All of it is about this network, this job and 120 steps;
-# tanh might get there with more.
+# **The answers.** Five times the first, in every seed. Twice no difference by our rule. Turning 384
+# pictures wins often, and by hardly anything. Glorot's weights beat He's on average, against the
+# textbook, but not in every seed: the means lie apart and the runs overlap. All of it is about this
+# network, this job and 120 steps; tanh might get there with more.
 
 # %%
 if not SHORT:
