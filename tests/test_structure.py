@@ -27,16 +27,18 @@ ORDER = """
     states.py  storage.py  nn/module.py  nn/init.py  nn/layers.py  nn/sequential.py  nn/__init__.py  optim.py  prune.py
     gradcheck.py  profile.py
     data/strokes.py  data/__init__.py  data/mnist.py  data/pictures.py  data/points.py  data/augment.py
+    data/drawings.py
     __init__.py
     metrics/__init__.py  metrics/neighbours.py  metrics/parzen.py  metrics/modes.py  metrics/frechet.py
+    metrics/image_quality.py
     draw/__init__.py  draw/figure.py
     models/__init__.py  models/dcgan.py  models/conditional.py  models/mlp.py  models/spectral.py
-    models/pair.py  models/classifier.py
+    models/pair.py  models/unet.py  models/super_resolution.py  models/classifier.py
     train/__init__.py  train/state.py  train/config.py  train/lock.py  train/pictures.py  train/table.py  train/run.py
     train/supervised.py  train/distillation.py
     metrics/classifier.py  metrics/report.py  metrics/sheet.py
     gan/health.py  gan/round.py  gan/losses.py  gan/penalties.py  gan/networks.py  gan/average.py  gan/check.py
-    gan/trainer.py  gan/sample.py  gan/latent.py  gan/evaluation.py  gan/runs.py  gan/__init__.py
+    gan/trainer.py  gan/sample.py  gan/latent.py  gan/evaluation.py  gan/runs.py  gan/translation.py  gan/__init__.py
     draw/layering.py  draw/walk.py  draw/heatmap.py  draw/arguments.py  draw/step.py
     draw/matrix.py  draw/stacks.py  draw/overlap.py  draw/sizes.py  draw/boxes.py  draw/tape.py
     draw/translate.py  draw/saliency.py  draw/deconvnet.py  draw/latent.py  draw/command.py

@@ -30,6 +30,7 @@ from minideconv.gan.health import Health, draw, effective, examine, judge_of, no
 from minideconv.gan.penalties import with_penalty
 from minideconv.metrics.modes import coverage
 
+# %%
 SHORT = os.environ.get("MINIDECONV_SHORT") == "1"
 SEEDS = range(1 if SHORT else 3)
 STEPS = 300 if SHORT else 2000
@@ -40,6 +41,11 @@ def draw_real(count, rng):
     """(count, 2): points about the eight spots, each as often."""
     spread = SPOTS.sigma * rng.standard_normal((count, 2))
     return (SPOTS.centres[rng.integers(0, 8, count)] + spread).astype(np.float32)
+
+
+def draw_latents(count, rng):
+    """(count, 4): numbers from N(0, 1)."""
+    return rng.standard_normal((count, 4), np.float32)
 
 # %% [markdown]
 # ## A game in which everything can be wrong
@@ -56,25 +62,25 @@ def dense(*sizes, rng):
     return nn.Sequential(*layers[:-1])
 
 
+# %%
 class Game:
     """One run: what `examine`, the watcher of `minideconv train`, wants to see of a trainer."""
 
     def __init__(self, seed, *, rate_g=1e-3, rate_d=1e-3, betas=(0.5, 0.999), loss="ns", penalty="none"):
-        self.rng = rng = np.random.default_rng(seed)
+        self.rng, self.steps_done = (rng := np.random.default_rng(seed)), 0
         self.generator, self.discriminator = dense(4, 64, 64, 2, rng=rng), dense(2, 64, 64, 1, rng=rng)
         self.adam_g = optim.Adam(self.generator.parameters(), rate_g, betas)
         self.adam_d = optim.Adam(self.discriminator.parameters(), rate_d, betas)
         self.loss = with_penalty(gan.LOSSES[loss], gan.PENALTIES[penalty], weight=0.1)
-        self.steps_done = 0
 
     def step(self):
-        players = gan.Players(self.generator, self.discriminator, self.adam_g, self.adam_d)
         self.steps_done += 1
-        return gan.play_round(players, self.loss, draw_real(64, self.rng), self.rng.standard_normal((64, 4), np.float32))
+        players = gan.Players(self.generator, self.discriminator, self.adam_g, self.adam_d)
+        return gan.play_round(players, self.loss, draw_real(64, self.rng), draw_latents(64, self.rng))
 
     def samples(self, count=500):
         with md.no_grad():                          # always of the same latents
-            return self.generator(np.random.default_rng(99).standard_normal((count, 4), np.float32)).numpy()
+            return self.generator(draw_latents(count, np.random.default_rng(99))).numpy()
 
 # %% [markdown]
 # `Health` watches a run and says in words what it sees, each thing once. Besides losses it knows
@@ -124,12 +130,13 @@ if not SHORT:
 # **Symptom.** All samples are at one or two spots, and hop to another when D has noticed. Each
 # single sample would pass; together they are a disaster. That is *mode collapse*.
 #
-# **Instrument.** Not the losses: D pays 1.386 and G 0.693, to the second digit what they pay when G
-# is perfect! What shows it are the distances between samples, and their classes.
+# **Instrument.** Not the losses: D pays 1.386 and G 0.693, to the second digit what they pay when
+# G is perfect! What shows it are the distances between samples, and their classes.
 #
-# **Remedy.** The one that everybody recommends first, R1 (lesson 14), does not help here: the cause
-# is that G finds D's weakest place and is there with everything before D can answer. Equal rates
-# help. (The other way round, a faster D, is common practice: Heusel et al. 2017.)
+# **Remedy.** The one that everybody recommends first, R1 (lesson 14), does not help here: the
+# cause is that G finds D's weakest place and is there with everything before D can answer. Equal
+# rates help. (The other way round, a D that learns faster, is common practice since Heusel et al.
+# 2017.)
 
 # %%
 collapsed, spots_collapsed, kinds_collapsed = ward("G ten times as fast", rate_g=1e-2)
@@ -144,8 +151,8 @@ if not SHORT:
 # %% [markdown]
 # ## Failure 2: a D that is too strong
 #
-# Let D play 500 rounds against a G that stands still, and let G then play the game as it is written
-# (`minimax`).
+# Let D play 500 rounds against a G that stands still, and let G then play the game as it is
+# written (`minimax`).
 #
 # **Symptom.** G hardly gets going; where it ends is an accident.
 #
@@ -167,11 +174,12 @@ for seed in SEEDS:
     assert paid < 0.02 and flat < steep / 100
 
 # %% [markdown]
-# The slope of `log(1 - D)` along the logit t is `-sigmoid(t)`, that of `-log D` is `sigmoid(t) - 1`:
-# where D is sure, at t = -8, one is 1/3000 and the other 1 (Goodfellow et al. 2014, section 3).
+# The slope of `log(1 - D)` along the logit t is `-sigmoid(t)`, that of `-log D` is `sigmoid(t) -
+# 1`: where D is sure, at t = -8, one is 1/3000 and the other 1 (Goodfellow et al. 2014, section 3;
+# Arjovsky and Bottou 2017 measured the same on images).
 #
-# **Remedy.** The loss that does not saturate. Or R1, from the head start on: it never lets D become
-# so steep.
+# **Remedy.** The loss that does not saturate. Or R1, from the head start on: it never lets D
+# become so steep.
 
 # %%
 HEAD = {"head_start": 500}
@@ -186,10 +194,10 @@ if not SHORT:
 # ## Failure 3: the wrong betas
 #
 # Adam moves along an average of past gradients; beta1 says how long it remembers. In
-# classification .9 is a fine default. In a game the other player moves meanwhile, and an average of
-# gradients against opponents of long ago points past the balance: the players swing around it, as
-# two people do who correct the same steering wheel too late. DCGAN's .5 (Radford et al. 2015) and 0
-# are no superstition. We take .99, to see it quickly.
+# classification .9 is a fine default. In a game the other player moves meanwhile, and an average
+# of gradients against opponents of long ago points past the balance: the players swing around it,
+# as two people do who correct the same steering wheel too late. DCGAN's .5 (Radford et al. 2015)
+# and 0 are no superstition. We take .99, to see it quickly.
 #
 # **Symptom.** The samples wander together. **Instrument.** D's loss swings far on both sides of
 # 1.386. **Remedy.** A short memory.
@@ -213,33 +221,31 @@ if not SHORT:
 @style()
 def draw_failures():
     figure = new_figure(7.4, 4.4, "Three failures: samples (vermilion) over the spots, and what shows them")
-    upper, lower = figure.subplots(2, 4, gridspec_kw={"height_ratios": (1.2, 1)})
+    panels = figure.subplots(2, 4)
     wards = {"healthy": healthy, "1: G too fast": collapsed, "2: D too strong": stuck, "3: wrong betas": swinging}
-    for axes, (name, played) in zip(upper, wards.items(), strict=True):
-        axes.scatter(*draw_real(400, np.random.default_rng(5)).T, s=4, c=PALETTE["middle"], linewidths=0)
-        axes.scatter(*played[0][0].samples().T, s=4, c=PALETTE["accent"], linewidths=0)
-        axes.set(title=name, xlim=(-1.7, 1.7), ylim=(-1.7, 1.7), xticks=[], yticks=[], aspect="equal")
-    for axes, played in zip(lower, wards.values(), strict=True):
-        step, paid = played[0][1].measured[:, :2].T
-        axes.plot(step, paid, color=PALETTE["dark"], linewidth=0.8)
-        axes.plot(played[0][1].looked[:, 0], played[0][1].looked[:, 2], "--", color=PALETTE["accent"])
-        axes.set(ylim=(0, 3), xlabel="round", xticks=[0, STEPS])
-    lower[0].set_ylabel("blue: D's loss\nvermilion: classes,\nin parts of the real ones'")
+    for (upper, lower), (name, [(game, health), *_]) in zip(panels.T, wards.items(), strict=True):
+        upper.scatter(*draw_real(400, np.random.default_rng(5)).T, s=4, c=PALETTE["middle"], linewidths=0)
+        upper.scatter(*game.samples().T, s=4, c=PALETTE["accent"], linewidths=0)
+        upper.set(title=name, xlim=(-1.7, 1.7), ylim=(-1.7, 1.7), xticks=[], yticks=[], aspect="equal")
+        lower.plot(*health.measured[:, :2].T, color=PALETTE["dark"], linewidth=0.8)
+        lower.plot(*health.looked[:, ::2].T, "--", color=PALETTE["accent"])
+        lower.set(ylim=(0, 3), xlabel="round", xticks=[0, STEPS])
+    panels[1, 0].set_ylabel("blue: D's loss\nvermilion: classes,\nin parts of the real ones'")
     return figure
 
 
 keep(draw_failures(), "13_failures.png")
 
 # %% [markdown]
-# Read the lower row once more. In the first failure D's loss is the calmest of all. A balance of the
-# losses says that the players are equal, not that they are good.
+# Read the lower row once more. In the first failure D's loss is the calmest of all. A balance of
+# the losses says that the players are equal, not that they are good.
 #
 # ## A question: the patient
 #
-# This run failed on every seed. You are told no setting, only what `health.png` shows. Is it failure
-# 1 (G too fast), 2 (D too strong), 3 (wrong betas), or something else? Which single setting would
-# you change? Decide, before you read on, from the height of D's loss. Two hints: the rates are
-# equal, the betas (.5, .999).
+# This run failed on every seed. You are told no setting, only what `health.png` shows. Is it
+# failure 1 (G too fast), 2 (D too strong), 3 (wrong betas), or something else? Which single
+# setting would you change? Decide, before you read on, from the height of D's loss. Two hints: the
+# rates are equal, the betas (.5, .999).
 
 # %%
 def patient(remedy="none"):
@@ -250,10 +256,10 @@ ill, spots_ill, kinds_ill = patient()
 keep(draw(ill[0][1]), "13_patient.png")
 
 # %% [markdown]
-# Answer: a cross-entropy cannot be negative, and this D pays less than nothing. So the loss is none:
-# it is `D(G(z)) - D(x)`, Wasserstein's, which means something for a D of bounded slope only (lesson
-# 14). Nothing bounds it here: D gains by becoming steeper, and the players swing ever wider. The
-# missing part is a penalty on the slopes. The prescription is tried:
+# Answer: a cross-entropy cannot be negative, and this D pays less than nothing. So the loss is
+# none: it is `D(G(z)) - D(x)`, Wasserstein's, which means something for a D of bounded slope only
+# (lesson 14). Nothing bounds it here: D gains by becoming steeper, and the players swing ever
+# wider. The missing part is a penalty on the slopes. The prescription is tried:
 
 # %%
 assert all(health.measured[:, 1].min() < -0.1 for _, health in ill)

@@ -4,10 +4,13 @@ that it is a drawing of.
     pencil, paint = drawings(100)           # both uint8 (100, 256, 256, 3)
 
 A scene is a few convex shapes, each in front of those before it. The drawing shows their outlines and hatches them with
-parallel lines of their colour; paper is white. In the painting they are solid, their rims lit from the top left,
-and they cast shadows. Whoever turns one into the other must fill the gaps between the lines, drop the lines, and
-light each rim by its direction: all of it can be seen from nearby, within RIM pixels of an edge and SPACING between
-two lines. That is the task for networks that see no further.
+parallel lines of their colour, on black. In the painting they are solid, their rims lit from the top left, they cast
+shadows on the wall, and brush strokes follow the hatching. Whoever turns one into the other must fill the gaps between
+the lines and light each rim by its direction: all of it can be seen from nearby, within RIM pixels of an edge and
+SPACING between two lines.
+
+One thing the drawing does not tell: whether a shape is lighter along its lines or between them, a coin tossed for each
+shape. Flat paint, and strokes of either kind, are then equally far from the truth on average.
 
 Notation
     p     position of a pixel, (y, x) from a shape's centre, in the shape's own turned axes
@@ -21,6 +24,7 @@ import numpy as np
 SIZE = 256
 SPACING = 7.0           # pixels from one line of a hatching to the next
 PENCIL = 1.0            # half the width of a pencil line
+STROKE = 0.15           # how much lighter and darker brush strokes make a colour
 RIM = 6.0               # pixels from an edge over which its light fades
 SHADOW = 4              # pixels down and to the right
 LIGHT = -np.sqrt(np.array([0.5, 0.5], np.float32))         # towards the light, (y, x): up and to the left
@@ -37,6 +41,7 @@ class Shape(NamedTuple):
     corners: int
     colour: np.ndarray          # (3,) in [0, 1]
     hatching: float             # radians: the direction across the lines
+    side: int                   # 1: lighter along the lines; -1: lighter between them
 
 
 def drawings(count: int, seed: int = 0, size: int = SIZE, spacing: float = SPACING) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +71,7 @@ def _random_shape(rng, size) -> Shape:
     radii = rng.uniform(0.08, 0.24, 2) * size
     colour = COLOURS[rng.integers(len(COLOURS))] + rng.uniform(-0.06, 0.06, 3)
     return Shape(rng.uniform(0.05, 0.95, 2) * size, radii, rng.uniform(0, np.pi), rng.choice([0, 0, 3, 4, 5, 6]),
-                 colour.astype(np.float32), rng.uniform(0, np.pi))
+                 colour.astype(np.float32), rng.uniform(0, np.pi), rng.choice([-1, 1]))
 
 
 def _edge(shape: Shape, size: int, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -85,7 +90,8 @@ def _edge(shape: Shape, size: int, shift: float = 0.0) -> tuple[np.ndarray, np.n
         return away.max(axis=-1), (normals.astype(np.float32) @ axes.T)[away.argmax(axis=-1)]
     radii = shape.radii.astype(np.float32)
     slope = p / radii ** 2                                                  # half the gradient of |p / radii|^2
-    level, steep = np.linalg.norm(p / radii, axis=-1), np.linalg.norm(slope, axis=-1) + np.float32(1e-9)
+    level = np.maximum(np.linalg.norm(p / radii, axis=-1), np.float32(1e-6))        # the centre is far inside too
+    steep = np.linalg.norm(slope, axis=-1) + np.float32(1e-9)
     return level * (level - 1) / steep, (slope / steep[..., None]) @ axes.T
 
 
@@ -110,11 +116,13 @@ def _pictures(scene, size, spacing) -> tuple[np.ndarray, np.ndarray]:
         d, n = _edge(shape, size)
         cover = _inside(d)
         across = (np.cos(shape.hatching) * y + np.sin(shape.hatching) * x).astype(np.float32)
+        stroke = np.cos(across * np.float32(2 * np.pi / spacing))           # 1 in the middle of a line
         to_line = np.abs((across + spacing / 2) % np.float32(spacing) - np.float32(spacing / 2))
         pencil = _inside(np.minimum(np.abs(d + PENCIL), to_line) - PENCIL)
         drawing = _over(_over(drawing, cover, np.float32(0)), cover * pencil, shape.colour)
 
         fallen = _inside(_edge(shape, size, SHADOW)[0] / 2)                 # a soft edge
         lit = 1 + 0.5 * (n @ LIGHT) * np.clip(1 + d / RIM, 0, 1)            # (size, size)
-        painting = _over(painting * (1 - 0.45 * fallen)[..., None], cover, shape.colour * lit[..., None])
+        paint = (lit + STROKE * shape.side * stroke)[..., None] * shape.colour
+        painting = _over(painting * (1 - 0.45 * fallen)[..., None], cover, paint)
     return drawing, painting
