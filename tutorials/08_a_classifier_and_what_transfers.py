@@ -234,13 +234,11 @@ for way, table in results.items():
 # | from scratch | 88.2 +- 0.3 % | 94.3 +- 0.1 % | 96.2 +- 0.5 % |
 #
 # With ten labels the borrowed encoder saves more than a third of the errors; with a hundred little is
-# left of the advantage, hardly more than the spread. Fine-tuning adds a few tenths at most: it pays
-# where the features do not quite fit, and where there are labels enough to say so.
+# left of the advantage, hardly more than the spread. Fine-tuning adds a few tenths at most.
 #
 # And the question: the head of `strokes`, which needs no label of MNIST at all, reads 96.4 % of it.
-# That is better than ten labels a class, and than thirty. What a fresh head has to learn from few
-# images the old one knows already. Transfer what you can, the head included, where the classes are
-# the same ones; and measure it before you pay for labels.
+# That is better than ten labels a class, and than thirty: where the classes are the same, transfer
+# the head too, and measure before you pay for labels.
 
 # %%
 if not SHORT and MNIST:
@@ -253,30 +251,35 @@ if not SHORT and MNIST:
     assert free > mean["fine-tuned"][1] > mean["fine-tuned"][0]                     # the answer to the question
 
 # %%
+def draw_overfitting(axes):
+    for most, colour in ((0, "accent"), (2, "dark")):
+        rows, steps = overfitted[most], [row["step"] for row in overfitted[most]]
+        name = f"moved by up to {most} pixels" if most else "as they are"
+        axes.plot(steps, [row["held_out loss"] for row in rows], color=PALETTE[colour], label=f"{name}: held out")
+        axes.plot(steps, [row["loss"] for row in rows], "--", color=PALETTE[colour], label=f"{name}: training")
+    axes.set(title="300 digits, again and again", xlabel="step", ylabel="cross-entropy", ylim=(0, 1.2))
+
+
+def draw_transfer(axes):
+    for way, colour in WAYS.items():
+        table = 100 * results[way]
+        axes.plot(COUNTS, table.mean(axis=0), "o-", color=PALETTE[colour], label=way, markersize=4)
+        axes.fill_between(COUNTS, table.min(axis=0), table.max(axis=0), color=PALETTE[colour], alpha=0.2, linewidth=0)
+    axes.axhline(100 * np.mean(unlabelled), color=PALETTE["ink"], linestyle=":", label="head of strokes, no labels")
+
+
+# %%
 @style()
 def draw_curves():
     figure = new_figure(8, 3)
     left, right = figure.subplots(1, 2)
-    for most, colour in ((0, "accent"), (2, "dark")):
-        rows, steps = overfitted[most], [row["step"] for row in overfitted[most]]
-        name = f"moved by up to {most} pixels" if most else "as they are"
-        left.plot(steps, [row["held_out loss"] for row in rows], color=PALETTE[colour], label=f"{name}: held out")
-        left.plot(steps, [row["loss"] for row in rows], "--", color=PALETTE[colour], label=f"{name}: training")
-    left.set(title="300 digits, again and again", xlabel="step", ylabel="cross-entropy", ylim=(0, 1.2))
+    draw_overfitting(left)
+    draw_transfer(right)
+    right.set(title="Mean and range over seeds", xlabel="labels a class", ylabel="test accuracy, %", xscale="log")
+    right.set_xticks(COUNTS, map(str, COUNTS))
+    right.minorticks_off()
     left.legend()
-    for way, colour in WAYS.items():
-        table = 100 * results[way]
-        right.plot(COUNTS, table.mean(axis=0), "o-", color=PALETTE[colour], label=way, markersize=4)
-        right.fill_between(COUNTS, table.min(axis=0), table.max(axis=0), color=PALETTE[colour], alpha=0.2, linewidth=0)
-    right.axhline(100 * np.mean(unlabelled), color=PALETTE["ink"], linestyle=":", label="head of strokes, no labels")
-    return finish(figure, right)
-
-
-def finish(figure, axes):
-    axes.set(title="Mean and range over seeds", xlabel="labels a class", ylabel="test accuracy, %", xscale="log")
-    axes.set_xticks(COUNTS, map(str, COUNTS))
-    axes.minorticks_off()
-    axes.legend(loc="lower right")
+    right.legend(loc="lower right")
     return figure
 
 
@@ -289,8 +292,7 @@ keep(draw_curves(), "08_curves.png")
 # - Train the loss, report the accuracy, and measure both on images that were never trained on.
 # - A network that knows its examples by heart grows sure of its mistakes; more examples, also moved
 #   ones, are the remedy.
-# - An encoder trained where labels are free is worth a few labels elsewhere; where these are many it
-#   is worth little. Means over seeds say so, not one run.
+# - An encoder trained where labels are free is worth a few labels elsewhere; many are as good.
 #
 # Exercises: stop the training of claim 2 where the held-out loss is least, and say what it saves.
 # Train on the digits 0 to 4, and transfer to 5 to 9: what is the old head worth now? Take `width=4`.
