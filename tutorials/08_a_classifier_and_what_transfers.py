@@ -40,8 +40,7 @@ SEEDS = [0] if SHORT else [0, 1, 2]
 #
 # Two things to know about it. Who spreads the probability evenly over K classes pays `log K`,
 # which is 2.303 for ten: a loss near it means that nothing is learned yet. And its slope for the
-# logits is `p - 1` at the right class and `p` elsewhere: the error itself. It vanishes only where
-# the network is right *and* sure.
+# logits is `p - 1` at the right class and `p` elsewhere: the error itself.
 
 # %%
 rng = np.random.default_rng(0)
@@ -110,7 +109,7 @@ for seed in SEEDS:
 # ## Claim 1: two epochs, some 40 seconds of one core, and 99 % of the test digits are read right
 #
 # **Accuracy** is the share of right answers. It is what we want and cannot be trained by: it moves
-# in jumps and has no slope. Over three seeds:
+# in jumps and has no slope.
 
 # %%
 accuracies = [trainer.curves[-1]["held_out accuracy"] for trainer in trainers]
@@ -140,8 +139,7 @@ for most in (0, 2):
     network, seen = Classifier(rng=np.random.default_rng(0)), some(*train, 30, seed=0)
     overfitted[most] = fit(network, network, seen, tuple(array[:2000] for array in test), most, steps=STEPS,
                            batch_size=60, measure_every=10, learning_rate=3e-3, decay_from=1.0).curves
-    last = overfitted[most][-1]
-    print(f"moved by up to {most}:", {name: round(value, 3) for name, value in last.items()})
+    print(f"moved by up to {most}:", {name: round(value, 3) for name, value in overfitted[most][-1].items()})
 
 # %%
 if not SHORT and MNIST:
@@ -288,14 +286,14 @@ keep(draw_curves(), "08_curves.png")
 # %% [markdown]
 # ## What to take with you
 #
-# - Cross-entropy is what the right answer's probability costs, and its slope is the error itself.
-# - Train the loss, report the accuracy, and measure both on images that were never trained on.
+# - Cross-entropy is the price of a surprise; its slope is the error itself. Train it, report the
+#   accuracy, and measure both on images that were never trained on.
 # - A network that knows its examples by heart grows sure of its mistakes; more examples, also moved
 #   ones, are the remedy.
 # - An encoder trained where labels are free is worth a few labels elsewhere; many are as good.
 #
-# Exercises: stop the training of claim 2 where the held-out loss is least, and say what it saves.
-# Train on the digits 0 to 4, and transfer to 5 to 9: what is the old head worth now? Take `width=4`.
+# Exercises: stop claim 2's training where the held-out loss is least: what does it save? Train on the
+# digits 0 to 4 and transfer to 5 to 9: what is the old head worth now?
 #
 # Sources: J. Yosinski, J. Clune, Y. Bengio and H. Lipson, "How transferable are features in deep neural
 # networks?", 2014, arXiv:1411.1792; C. Guo et al., "On calibration of modern neural networks", 2017,
