@@ -70,7 +70,8 @@ def in_panels(matrix, dtype):
 
 def multiply_part(draw, rng, dtype):
     """Factors and result in rows or in columns, a part of the result; the rest stays as it is."""
-    rows, inner, columns = draw(st.integers(1, 20)), draw(st.sampled_from([1, 7, 255, 257])), draw(st.integers(1, 70))
+    rows, columns = (draw(st.integers(1, most) | st.sampled_from([256, 270])) for most in (20, 70))
+    inner = draw(st.sampled_from([1, 7, 255, 257]))
     parts = [sorted((draw(st.integers(0, size)), draw(st.integers(0, size)))) for size in (rows, columns)]
     (top, bottom), (left, right) = parts
     a, b, out = (integers(rng, dtype, *size) for size in ((rows, inner), (inner, columns), (rows, columns)))
@@ -502,6 +503,18 @@ def test_kernel_against_loops(module, name, dtype, data, seed):
             tolerance = 1e-6 if dtype == np.float64 else 3e-6
             assert np.allclose(found, expected, rtol=tolerance,
                                atol=tolerance * max(case.size, np.abs(expected).max(initial=0)))
+
+
+@pytest.mark.parametrize("wild", [np.inf, -np.inf, np.nan])
+@given(data=st.data(), seed=st.integers(0, 2 ** 16))
+def test_untile_says_whether_all_that_it_wrote_is_finite(wild, data, seed):
+    """One wild number in any row of the parts, which any pixel and channel may be made of, or none."""
+    rng = np.random.default_rng(seed)
+    parts, tiling, add, x = untile(data.draw, rng, np.float32).arguments
+    rows = np.flatnonzero(parts != -77)                     # no filler, nor the row that is made zeros
+    parts[rng.choice(rows)] = wild
+    found = combinations.untile(parts, tiling, add, x)
+    assert found == np.isfinite(x).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
