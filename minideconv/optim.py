@@ -50,9 +50,10 @@ class Optimizer:
         for place in moved:
             p = self.params[place]
             if not (p.array.flags.c_contiguous and p.array.flags.writeable):
-                p.data = np.array(p.array, order="C")
+                p.own(np.array(p.array, order="C"))
             self.steps[place] += 1
-            self._update(p.data, p.grad, self.state[place], int(self.steps[place]))
+            p.memory.write()
+            self._update(p.array, p.grad, self.state[place], int(self.steps[place]))
 
     def _check(self, place: int, p: Tensor) -> None:
         if not isinstance(p.grad, np.ndarray):

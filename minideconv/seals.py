@@ -2,9 +2,10 @@
 outside the engine has seen.
 
 Operations write into new arrays only, so an array that nobody outside has seen is as it was, and
-needs no seal: that is nearly every array of a training step. The moment somebody is handed an
-array, the nodes that hold it take its fingerprint (it was unchanged until then), and nodes recorded
-later take it when they are recorded. Before a node's vjps run, the fingerprints are compared.
+needs no seal: that is nearly every array of a training step. What the engine itself writes to, as
+optimizers do to weights, it counts. The moment somebody is handed an array, the nodes that hold it
+take its fingerprint, and nodes recorded later take it when they are recorded. Before a node's vjps
+run, counts and fingerprints are compared.
 """
 import weakref
 
@@ -33,12 +34,12 @@ def fingerprint(array: np.ndarray) -> bytes:
 
 class Memory:
     """One piece of memory, shared by all Tensors whose arrays lie in it. public: somebody outside
-    the engine has seen it.
+    the engine has seen it. writes: how often the engine wrote to it before.
     """
-    __slots__ = ("public", "seals")
+    __slots__ = ("public", "seals", "writes")
 
     def __init__(self, public: bool):
-        self.public, self.seals = public, None
+        self.public, self.seals, self.writes = public, None, 0
 
     def publish(self) -> None:
         """Called before an array of this memory is handed out."""
@@ -47,15 +48,21 @@ class Memory:
         for seal in seals or ():
             seal.close()
 
+    def write(self) -> None:
+        """Called before the engine writes to an array of this memory. (What is public is compared anyway.)"""
+        if not self.public:
+            self.writes += 1
+
 
 class Seal:
     """One array that a node depends on. fingerprint: None as long as nobody outside has seen the
     array.
     """
-    __slots__ = ("array", "fingerprint", "__weakref__")
+    __slots__ = ("array", "memory", "writes", "fingerprint", "__weakref__")
 
     def __init__(self, array: np.ndarray, memory: Memory):
-        self.array, self.fingerprint = array, fingerprint(array) if memory.public else None
+        self.array, self.memory, self.writes = array, memory, memory.writes
+        self.fingerprint = fingerprint(array) if memory.public else None
         if not memory.public:
             if memory.seals is None:
                 memory.seals = weakref.WeakSet()        # weak: a seal lives as long as its node
@@ -67,7 +74,8 @@ class Seal:
 
     def broken(self) -> bool:
         """Whether the array holds something else than it did."""
-        return self.fingerprint is not None and fingerprint(self.array) != self.fingerprint
+        return self.writes != self.memory.writes or (self.fingerprint is not None
+                                                     and fingerprint(self.array) != self.fingerprint)
 
 
 def owner(array: np.ndarray) -> np.ndarray:

@@ -73,6 +73,10 @@ class Tensor:
                             f"{array.dtype}")
         self.array, self.memory = array, Memory(public=True)
 
+    def own(self, array: np.ndarray) -> None:
+        """Hold another array, one of the engine's that nobody else has: `.data = array` without the watch on it."""
+        self.array, self.memory = array, Memory(public=False)
+
     @property
     def requires_grad(self) -> bool:
         """Whether gradients are wanted, of this Tensor or of what it was computed from. Only
@@ -157,6 +161,13 @@ def engine_tensor(array: np.ndarray, memory: "Memory | None" = None) -> Tensor:
     tensor = Tensor.__new__(Tensor)             # what the engine made needs no checks
     tensor.array, tensor.memory = array, Memory(public=False) if memory is None else memory
     tensor.grad, tensor.node, tensor._requires_grad = None, None, False
+    return tensor
+
+
+def parameter(array: np.ndarray) -> Tensor:
+    """A Tensor to be trained, of a new array that nobody else has."""
+    tensor = engine_tensor(array)
+    tensor.requires_grad = True
     return tensor
 
 

@@ -6,6 +6,9 @@ import functools
 import inspect
 import itertools
 import json
+import os
+import platform
+import subprocess
 import sys
 
 import numpy as np
@@ -15,13 +18,13 @@ from shell import run_cli
 import minideconv as md
 import minideconv.functional as F
 from minideconv import bench, cli, machine, parallel
-from minideconv.bench import cases, measure, torch_side
+from minideconv.bench import bounds, cases, measure, peers, torch_side
 from minideconv.gan import Config, Trainer
 from minideconv.profile import Profile, arithmetic, profiled, traffic
 from minideconv.switches import observe
 
-ROW_KEYS = {"group", "name", "batch", "threads", "calls", "gflop", "ms", "gflops", "share", "reference_ms", "torch_ms",
-            "torch_layout", "times_torch"}
+ROW_KEYS = {"group", "name", "batch", "threads", "calls", "gflop", "ms", "bound_ms", "gflops", "share",
+            "reference_ms", "torch_ms", "torch_layout", "times_torch"}
 TINY = {"kind": "layer", "op": "conv2d", "batch": 2, "size": 6, "inputs": 3, "outputs": 5, "kernel": 4,
         "stride": 2, "padding": 1}
 
@@ -220,14 +223,11 @@ def test_train_profile_prints_the_table_and_goes_on(tmp_path, capsys):
 
 # The benchmark
 
-class TorchStandIn:
-    """Answers as the PyTorch process does, with times that are known:
-    8 ms on one thread, 4 on more.
-    """
+class StandIn:
+    """Answers as a measuring process does, with times that are known: 8 ms on one thread, 4 on more."""
     version = "9.9"
 
-    def timed(self, spec, threads, calls=measure.CALLS):
-        self.asked = getattr(self, "asked", []) + [(spec, threads)]
+    def timed(self, spec, threads, calls):
         return [8.0 / min(threads, 2)] * calls, "channels_last"
 
     def close(self):
@@ -239,8 +239,10 @@ def tiny(monkeypatch):
     """The benchmark with one tiny case in each group, a known machine rate,
     and a stand-in for PyTorch.
     """
-    stand_in = TorchStandIn()
-    monkeypatch.setattr(measure, "Torch", lambda: stand_in)
+    stand_in = StandIn()
+    stand_in.started = []
+    monkeypatch.setattr(measure, "Peer", lambda *what: stand_in.started.append(what) or stand_in)
+    monkeypatch.setattr(measure.bounds, "rates", lambda numpy_product: measure.bounds.Rates(1e8, 1e7))
     monkeypatch.setattr(measure, "matrix_rate", lambda threads: 100.0)
     monkeypatch.setattr(measure, "cases", lambda groups: [cases.Case(group, f"tiny {group}", TINY)
                                                           for group in bench.GROUPS if group in groups])
@@ -253,7 +255,9 @@ def test_json_schema(tiny, two_threads, capsys):
     printed = capsys.readouterr().out
     results = json.loads(printed)
     assert printed.count("\n") == 1
-    assert set(results) == {"machine", "matrix_gflops", "matrix_gflops_range", "rows", "summary"}
+    assert set(results) == {"machine", "matrix_gflops", "matrix_gflops_range", "product_gflops", "copy_gbytes", "rows",
+                            "summary"}
+    assert (results["product_gflops"], results["copy_gbytes"]) == (100, 10)
     assert results["machine"]["threads"] == 2 and results["machine"]["torch"] == "9.9"
     assert results["matrix_gflops"] == 100
     by_group = {row["group"]: row for row in results["rows"]}
@@ -263,6 +267,7 @@ def test_json_schema(tiny, two_threads, capsys):
     assert layer["gflop"] == cases.layer_arithmetic(TINY) / 1e9
     assert layer["gflops"] == pytest.approx(layer["gflop"] / layer["ms"] * 1e3)
     assert layer["share"] == pytest.approx(layer["gflops"] / 100)
+    assert 0 < layer["bound_ms"] < layer["ms"]
     assert layer["torch_ms"] == 4 and layer["times_torch"] == pytest.approx(4 / layer["ms"])
     assert layer["torch_layout"] == "channels_last"
     assert layer["reference_ms"] > 0 and threads["reference_ms"] is None
@@ -277,7 +282,7 @@ def test_turns_alternate(tiny, two_threads, monkeypatch):
     monkeypatch.setattr(measure, "timed",
                         lambda run, calls=3: order.append(("ours", md.kernels.active().__name__.rsplit(".")[-1], calls))
                         or [1.0])
-    monkeypatch.setattr(tiny, "timed", lambda spec, threads: order.append(("PyTorch",)) or ([2.0], "contiguous"),
+    monkeypatch.setattr(tiny, "timed", lambda spec, threads, calls: order.append(("PyTorch",)) or ([2.0], "contiguous"),
                         raising=False)
     row = bench.bench(["layers"], 3)["rows"][0]
     turn = [("ours", "fast", 3), ("PyTorch",)]
@@ -289,11 +294,78 @@ def test_one_thread_is_measured_beside_all_on_both_sides(tiny, two_threads, monk
     order = []
     monkeypatch.setattr(measure, "timed", lambda run, calls=3: order.append(("ours", parallel.num_threads()))
                         or [6.0 / parallel.num_threads()])
-    monkeypatch.setattr(tiny, "timed", lambda spec, threads: order.append(("PyTorch", threads))
+    monkeypatch.setattr(tiny, "timed", lambda spec, threads, calls: order.append(("PyTorch", threads))
                         or ([4.0], "contiguous"), raising=False)
     row = bench.bench(["threads"], 2)["rows"][0]
     assert order == [("ours", 1), ("PyTorch", 1), ("ours", 2), ("PyTorch", 2)] * 2
     assert row["ms"] == 6 and row["thread_speedup"] == 2 and row["torch_thread_speedup"] == 1
+
+
+def test_avx2_asks_a_process_on_each_side(tiny, two_threads):
+    row = bench.bench(["layers", "avx2"], 1)["rows"][1]
+    assert tiny.started == [("torch_side", {}), ("our_side", peers.OURS_AVX2), ("torch_side", peers.TORCH_AVX2)]
+    assert row["ms"] == row["torch_ms"] == 4 and row["bound_ms"] is None
+    assert "AVX2 on both sides: 1.00 times" in bench.table(bench.bench(["avx2"], 1))
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="needs an x86 processor")
+def test_our_side_runs_as_on_a_processor_without_avx512(tmp_path):
+    """It measures, and its kernels have the narrower block: 32 bytes are combined at a time."""
+    environment = {**peers.OURS_AVX2, "NUMBA_CACHE_DIR": str(tmp_path)}
+    ours = measure.Peer("our_side", environment)
+    try:
+        times, layout = ours.timed(TINY, 1, 2)
+        assert ours.version == md.__version__ and len(times) == 2 and min(times) > 0 and layout is None
+    finally:
+        ours.close()
+    shown = subprocess.run([sys.executable, "-c", "from minideconv.kernels.fast import products; print(products.WIDE)"],
+                           env={**os.environ, **environment}, capture_output=True, text=True)
+    assert shown.stdout.strip() == "False", shown.stderr
+
+
+def test_avx2_needs_an_x86_processor(tiny, two_threads, monkeypatch, capsys):
+    monkeypatch.setattr(measure.platform, "machine", lambda: "arm64")
+    code, _, errors = run_cli(capsys, "bench", "--only", "avx2")
+    assert code == 2 and "arm64" in errors and errors.count("\n") == 1
+
+
+# The bound
+
+def test_a_bound_is_products_or_bytes_whatever_takes_longer():
+    """A convolution of few channels, which the fast kernels multiply as the textbook does, then a sum of arrays."""
+    rng = np.random.default_rng(0)
+    x, w = md.Tensor(rng.random((2, 6, 6, 3), np.float32)), md.Tensor(rng.random((3, 3, 3, 5), np.float32))
+    flops, moved = 2 * (2 * 4 * 4) * (9 * 3) * 5, 4 * (x.size + w.size + 2 * 4 * 4 * 5)
+    added = 4 * (2 * 160 + 160)                     # two arrays of (2, 4, 4, 5), and their sum
+
+    def run():
+        return F.conv2d(x, w) + np.ones((2, 4, 4, 5), np.float32)
+    assert bounds.least(run, bounds.Rates(1e3, 1e9)) == pytest.approx(flops / 1e3 + added / 1e9)
+    assert bounds.least(run, bounds.Rates(1e12, 1e2)) == pytest.approx((moved + added) / 1e2)
+
+
+@pytest.mark.parametrize("kernel, stride, padding, share", [
+    (4, 2, 1, 121 / 196), (3, 1, 1, (3 * 4 + 3) ** 2 / 21 ** 2), (5, 2, 2, None), (2, 2, 0, 1)])
+def test_the_bound_counts_the_products_that_are_made(kernel, stride, padding, share):
+    """7x7 features: an axis of two taps takes 11 products for 14, one of three taps 15 for 21."""
+    if share is None:
+        share = (11 + 15) ** 2 / (7 * 5) ** 2               # its phases have three taps and two
+    image = (7 - 1) * stride + kernel - 2 * padding
+    x, w = (md.Tensor(np.ones(shape, np.float32)) for shape in ((64, image, image, 32), (kernel, kernel, 32, 32)))
+    flops = 2 * 64 * 49 * kernel ** 2 * 32 * 32
+    found = bounds.least(lambda: F.conv2d(x, w, stride=stride, padding=padding), bounds.Rates(1e3, 1e12))
+    assert found == pytest.approx(share * flops / 1e3)
+
+
+def test_rates_are_those_of_this_machine(monkeypatch):
+    times = iter([4.0, 2.0, 3.0, 5.0, 10.0, 8.0, 9.0, 16.0])
+    monkeypatch.setattr(bounds, "milliseconds", lambda run: next(times))
+    monkeypatch.setattr(bounds, "ROWS", 200)
+    monkeypatch.setattr(bounds, "SIDE", 100)
+    found = bounds.rates(numpy_product=0.5)                  # GFLOP/s: 500,000 a millisecond
+    assert found == bounds.Rates(max(2 * 200 * 100 ** 2 / 2, 0.5e6), 2 * bounds.COPIED / 8)
+    times = iter([4.0] * 8)
+    assert bounds.rates(numpy_product=50.0).product == 50e6
 
 
 def test_turns_end_when_the_time_is_up(tiny, two_threads, monkeypatch):
@@ -387,9 +459,9 @@ def test_both_sides_train_the_same_networks():
 
 def test_the_pytorch_process_answers():
     pytest.importorskip("torch")
-    torch = measure.Torch()
+    torch = measure.Peer("torch_side", {})
     try:
-        times, layout = torch.timed(TINY, 1, calls=2)
+        times, layout = torch.timed(TINY, 1, 2)
         assert torch.version and len(times) == 2 and min(times) > 0 and layout in ("channels_last", "contiguous")
     finally:
         torch.close()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import minideconv
-from minideconv.kernels.fast import compiled, loops
+from minideconv.kernels.fast import ahead, compiled, loops
 
 PROGRAM = """
 import numpy as np
@@ -31,6 +31,48 @@ def run(folder, program=PROGRAM, place=None):
 
 def test_a_second_start_compiles_nothing(tmp_path):
     assert [run(tmp_path).stdout.split() for _ in range(2)] == [["3.0", "0"], ["3.0", "1"]]
+
+
+FIRST_STEP = """
+from numba.core import event
+from minideconv.bench import cases
+from minideconv.kernels.fast import ahead
+compiled = []
+class Listener(event.Listener):
+    def on_start(self, e):
+        compiled.append(e.data["dispatcher"].__name__)
+    def on_end(self, e):
+        pass
+event.register("numba:compile", Listener())
+cases.build({"kind": "gan", "batch": 128})()
+beside = {kernel.__name__ for kernel, _ in ahead.calls()}
+print(ahead.compile_ahead(), *(beside | {"tile"}) & set(compiled))
+"""
+
+
+def test_a_process_beside_compiles_what_the_first_step_needs(tmp_path):
+    """None of its kernels is compiled again; others are. Once there are kernels it is not started."""
+    done = subprocess.run([sys.executable, "-m", "minideconv.kernels.fast.ahead"], capture_output=True, text=True,
+                          env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)})
+    assert (done.returncode, done.stderr) == (0, "")
+    answer = run(tmp_path, FIRST_STEP)
+    assert answer.stdout.split() == ["None", "tile"], answer.stderr
+
+
+def test_it_is_started_where_nothing_is_kept(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(ahead.subprocess, "Popen", lambda command, **settings: started.append(command) or "process")
+    monkeypatch.setattr(ahead, "available_threads", lambda: 2)
+    monkeypatch.setattr(ahead, "_kept", lambda: False)
+    assert ahead.compile_ahead() == "process" and started == [[sys.executable, "-m", ahead.__name__]]
+    monkeypatch.setattr(ahead, "available_threads", lambda: 1)
+    assert ahead.compile_ahead() is None
+    monkeypatch.undo()
+    answer = run(tmp_path, "from minideconv.kernels.fast import ahead\nprint(ahead._kept())")
+    assert answer.stdout.split() == ["False"], answer.stderr
+    nowhere = "from numba.core import caching\ncaching.CacheImpl._locator_classes = []\n"
+    answer = run("", nowhere + "from minideconv.kernels.fast import ahead\nprint(ahead._kept())")
+    assert answer.stdout.split() == ["True"], answer.stderr
 
 
 def started():

@@ -8,7 +8,8 @@ import minideconv as md
 import minideconv.functional as F
 from minideconv import nn
 from minideconv.draw import deconvnet, saliency
-from minideconv.metrics.classifier import Classifier, shipped
+from minideconv.metrics import classifier as judge
+from minideconv.models.classifier import Classifier, shipped
 
 # The table: forward activation a, signal from above g, and what comes through at y = max(a, 0).
 A = np.array([-1.0, -1.0, 1.0, 1.0])
@@ -126,17 +127,18 @@ def test_without_switches_the_deconvnet_does_not_look_at_the_image():
         assert not np.array_equal(maps["guided"][0], maps["guided"][1])
 
 
-def test_every_layer_of_the_shipped_classifier():
+@pytest.mark.parametrize("network, count", [(shipped(), 11), (judge.shipped(), 10)])
+def test_every_layer_of_the_shipped_classifiers(network, count):
     x, _ = md.data.strokes(4, seed=3)
     x = x.astype(np.float32) / 255
-    names = saliency.names_of(shipped())
-    assert names[0] == "0 Conv2d" and names[-1] == "9 Linear" and len(names) == 10
-    for layer in range(10):
-        found = saliency.activations(shipped(), x, layer)
+    names = saliency.names_of(network)
+    assert names[0] == "0 Conv2d" and names[-1] == f"{count - 1} Linear" and len(names) == count
+    for layer in range(count):
+        found = saliency.activations(network, x, layer)
         units = saliency.strongest(found, 5)
-        maps = saliency.saliency_maps(shipped(), x, layer, units)
+        maps = saliency.saliency_maps(network, x, layer, units)
         leaf = md.Tensor(x, requires_grad=True)
-        chain = nn.Sequential(*saliency.layers_of(shipped())[:layer + 1])
+        chain = nn.Sequential(*saliency.layers_of(network)[:layer + 1])
         chain(leaf)[(np.arange(4), *units.T)].sum().backward()
         np.testing.assert_allclose(maps["gradient"], leaf.grad, rtol=1e-4, atol=1e-6)
         assert maps["deconvnet"].dtype == np.float32
@@ -275,7 +277,7 @@ def test_the_command_draws(file, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("arguments, words", [
-    (["--layer", 10], "layer must be one of 0 Conv2d"), (["--unit", 10], "channel must lie in 0 to 9; got 10"),
+    (["--layer", 11], "layer must be one of 0 Conv2d"), (["--unit", 10], "channel must lie in 0 to 9; got 10"),
     (["--unit", 1, 2, 3], "unit must have 1 numbers"), (["--count", 0], "--count must be at least 1; got 0"),
     (["--data", "ring"], "(28, 28, 1)"), (["--data", "nowhere.npz"], "nowhere.npz")])
 def test_mistakes_of_the_command(arguments, words, file, tmp_path, capsys):
@@ -285,5 +287,5 @@ def test_mistakes_of_the_command(arguments, words, file, tmp_path, capsys):
 
 
 def test_random_weights_are_a_classifier_like_the_shipped_one():
-    assert [type(layer) for layer in saliency.layers_of(Classifier(np.random.default_rng(0)))] == [
+    assert [type(layer) for layer in saliency.layers_of(Classifier(rng=np.random.default_rng(0)))] == [
         type(layer) for layer in saliency.layers_of(shipped())]

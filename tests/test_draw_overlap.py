@@ -124,4 +124,4 @@ def test_the_pictures_show_the_counts(tmp_path):
     assert figure.save(picture, tmp_path / "map.svg").stat().st_size > 1000
     spectra = overlap.draw_spectra({"one": "t3s2p1o1"}, (8, 8), networks=2)
     assert figure.save(spectra, tmp_path / "spectra.png").stat().st_size > 1000
-    assert "most / fewest = 4" in spectra.axes[0].get_xlabel()
+    assert "most / fewest = 4" in spectra.axes[1].get_xlabel()

@@ -134,6 +134,15 @@ def test_strips_are_written_as_png_and_svg(steps, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["strip.png", "strip.svg"]
 
 
+def test_without_the_products_there_are_three_panels_a_frame():
+    steps = walk.conv(integers(4, 4), integers(3, 3), padding=1)
+    wide, narrow = step.strip(steps, 2), step.strip(steps, 2, products=False)
+    assert len(wide.axes) == 8 and len(narrow.axes) == 6
+    assert narrow.get_figwidth() < 0.65 * wide.get_figwidth()
+    titles = [text.get_text() for text in narrow.texts]
+    assert titles.count("image x") == titles.count("features y so far") == titles.count("times read") == 2
+
+
 def test_the_legend_names_what_is_there_and_nothing_else():
     def legend(steps):
         return " ".join(text.get_text() for text in step.strip(steps, 1).legends[0].get_texts())

@@ -79,6 +79,16 @@ def test_what_is_not_asked_for_is_drawn_without_rules():
     assert len(dashed) == 5
 
 
+def test_what_is_used_twice_has_two_arrows():
+    """Side by side, both into the box that uses it: a gradient comes back along each."""
+    a = md.Tensor(np.array([1.0, 2.0]), requires_grad=True)
+    for result, count in (((a * a).sum(), 3), (a.sum(), 1)):
+        lines = [tuple(map(tuple, line.get_xydata())) for line in tape.draw_tape(result, {"a": a}).axes[0].lines]
+        assert len(lines) == count and len(set(lines)) == count
+    tips = tape.draw_tape((a * a).sum(), {"a": a}).axes[0].lines[:2]
+    assert abs(tips[0].get_xdata()[-1] - tips[1].get_xdata()[-1]) == pytest.approx(tape.ARROW_GAP)
+
+
 def test_second_order_operations_have_another_tone():
     """Of the walk forward only x * x is needed again;
     all other operations belong to the walk back.

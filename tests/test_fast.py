@@ -504,6 +504,18 @@ def test_kernel_against_loops(module, name, dtype, data, seed):
                                atol=tolerance * max(case.size, np.abs(expected).max(initial=0)))
 
 
+@pytest.mark.parametrize("wild", [np.inf, -np.inf, np.nan])
+@given(data=st.data(), seed=st.integers(0, 2 ** 16))
+def test_untile_says_whether_all_that_it_wrote_is_finite(wild, data, seed):
+    """One wild number in any row of the parts, which any pixel and channel may be made of, or none."""
+    rng = np.random.default_rng(seed)
+    parts, tiling, add, x = untile(data.draw, rng, np.float32).arguments
+    rows = np.flatnonzero(parts != -77)                     # no filler, nor the row that is made zeros
+    parts[rng.choice(rows)] = wild
+    found = combinations.untile(parts, tiling, add, x)
+    assert found == np.isfinite(x).all()
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("channels, outputs", [(1, 1), (7, 15), (8, 16), (9, 17), (32, 31), (33, 32), (65, 33),
                                                (129, 64), (257, 5), (3, 270)])

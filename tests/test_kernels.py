@@ -257,7 +257,8 @@ def entered(call):
 
 @pytest.mark.parametrize("as_tensors", [True, False])
 @pytest.mark.parametrize("operation, shape", [("conv2d", (1, 6, 6, 1)), ("conv_transpose2d", (1, 3, 3, 2)),
-                                              ("conv_kernel_grad", (1, 6, 6, 1))])
+                                              ("conv_kernel_grad", (1, 6, 6, 1)),
+                                              ("conv2d", (64, 64, 64, 1)), ("conv_transpose2d", (64, 32, 32, 2))])
 def test_the_readable_path_is_short(operation, shape, as_tensors):
     """At most 18 functions of this package for one operation, 36 for its gradients, none about
     speed, and no deeper than 7.

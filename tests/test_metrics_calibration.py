@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from minideconv import data
-from minideconv.metrics import classifier, frechet, modes, neighbours, parzen, unit_images
+from minideconv.metrics import classifier, frechet, modes, neighbours, parzen, spans, unit_images
+from minideconv.models.classifier import shipped
 
 thorough = pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "thorough", reason="HYPOTHESIS_PROFILE=thorough")
 
@@ -64,6 +65,12 @@ def test_nearest_neighbour_error_of_training_images(train, test, count, error):
 
 def test_the_classifier_reads_real_digits(test):
     assert classifier.accuracy(test.images, test.labels) >= 0.99
+
+
+def test_the_classifier_with_pooling_reads_them_too(test):
+    pooling, images = shipped(), unit_images(test.images)
+    answers = np.concatenate([pooling(images[part]).data.argmax(axis=1) for part in spans(len(images), 1000)])
+    assert (answers == test.labels).mean() >= 0.993
 
 
 def test_features_of_real_digits(train, test):

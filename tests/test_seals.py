@@ -8,7 +8,8 @@ import pytest
 
 import minideconv as md
 import minideconv.functional as F
-from minideconv import Tensor, optim, seals
+from minideconv import Tensor, nn, optim, seals
+from minideconv.gan import average
 
 RNG = np.random.default_rng(0)
 
@@ -159,6 +160,46 @@ def test_fault_05_weights_of_layers():
     loss = F.leaky_relu(F.conv2d(x, w, stride=2, padding=1), 0.2).sum()
     w.data[..., 5] = 0
     alarm(loss)
+
+
+def writers(layer):
+    """What the engine itself does to the weights of a network."""
+    layer.weight.grad = np.zeros(layer.weight.shape, np.float32)
+    other = nn.Linear(*layer.weight.shape, rng=RNG)
+    return {"SGD": optim.SGD(layer.parameters(), lr=1e-3).step, "Adam": optim.Adam(layer.parameters()).step,
+            "an average": lambda: average.follow(layer, other, 5, 0.9)}
+
+
+@pytest.mark.parametrize("seen", ["never", "before", "after the forward pass", "after the write"])
+@pytest.mark.parametrize("writer", ["SGD", "Adam", "an average"])
+def test_what_the_engine_writes_to_weights_that_nobody_has_seen(writer, seen, monkeypatch):
+    layer, taken = nn.Linear(300, 100, rng=RNG), []
+    x, fingerprint = Tensor(large(4, 300), requires_grad=True), seals.fingerprint
+    monkeypatch.setattr(seals, "fingerprint", lambda array: taken.append(array.shape) or fingerprint(array))
+    if seen == "before":
+        layer.weight.numpy()
+    write, loss = writers(layer)[writer], layer(x).sum()
+    if seen == "after the forward pass":
+        layer.weight.numpy()
+    layer.weight.grad[7, 7] = 1
+    write()
+    if seen == "after the write":
+        layer.weight.numpy()
+    alarm(loss)
+    assert ((300, 100) in taken) == (seen != "never")
+    layer(x).sum().backward()               # and the next pass is fine
+
+
+def test_states_are_copies_that_unseal_nothing():
+    layer, x = nn.Linear(30, 10, rng=RNG), Tensor(large(4, 30), requires_grad=True)
+    state = layer.state_dict()
+    assert not layer.weight.memory.public
+    loss = layer(x).sum()
+    layer.load_state_dict(state)
+    state["weight"][...] = 0
+    assert layer.weight.array.any() and not layer.weight.memory.public
+    with pytest.raises(md.TapeError, match="replaced"):
+        loss.backward()
 
 
 # ---- no false alarm, and no cost where nobody looks

@@ -20,28 +20,32 @@ ORDER = """
     kernels/fast/compiled.py  kernels/fast/runs.py  kernels/fast/products.py  kernels/fast/columns.py
     kernels/fast/filterings.py  kernels/fast/registers.py  kernels/fast/combinations.py
     kernels/fast/taps.py  kernels/fast/tiles.py  kernels/fast/lowering.py  kernels/fast/loops.py
-    kernels/fast/matrices.py  kernels/fast/rows.py  kernels/fast/__init__.py  kernels/__init__.py
+    kernels/fast/matrices.py  kernels/fast/rows.py  kernels/fast/__init__.py  kernels/fast/ahead.py
+    kernels/__init__.py
     dtypes.py  seals.py  nodes.py  switches.py  tensor.py  primitives.py  shaping.py  reductions.py  ops.py
     conv.py  activations.py  pooling.py  norm.py  losses.py  functional.py  numpy_calls.py
-    states.py  storage.py  nn/module.py  nn/init.py  nn/layers.py  nn/sequential.py  nn/__init__.py  optim.py
+    states.py  storage.py  nn/module.py  nn/init.py  nn/layers.py  nn/sequential.py  nn/__init__.py  optim.py  prune.py
     gradcheck.py  profile.py
     data/strokes.py  data/__init__.py  data/mnist.py  data/pictures.py  data/points.py  data/augment.py
+    data/drawings.py
     __init__.py
     metrics/__init__.py  metrics/neighbours.py  metrics/parzen.py  metrics/modes.py  metrics/frechet.py
-    metrics/classifier.py  metrics/report.py
+    metrics/image_quality.py
     draw/__init__.py  draw/figure.py
     models/__init__.py  models/dcgan.py  models/conditional.py  models/mlp.py  models/spectral.py
-    models/pair.py
+    models/pair.py  models/unet.py  models/super_resolution.py  models/classifier.py
     train/__init__.py  train/state.py  train/config.py  train/lock.py  train/pictures.py  train/table.py  train/run.py
-    metrics/sheet.py
+    train/supervised.py  train/distillation.py
+    metrics/classifier.py  metrics/report.py  metrics/sheet.py
     gan/health.py  gan/round.py  gan/losses.py  gan/penalties.py  gan/networks.py  gan/average.py  gan/check.py
-    gan/trainer.py  gan/sample.py  gan/latent.py  gan/evaluation.py  gan/runs.py  gan/__init__.py
+    gan/trainer.py  gan/sample.py  gan/latent.py  gan/evaluation.py  gan/runs.py  gan/translation.py  gan/__init__.py
     draw/layering.py  draw/walk.py  draw/heatmap.py  draw/arguments.py  draw/step.py
     draw/matrix.py  draw/stacks.py  draw/overlap.py  draw/sizes.py  draw/boxes.py  draw/tape.py
     draw/translate.py  draw/saliency.py  draw/deconvnet.py  draw/latent.py  draw/command.py
     interchange/chain.py  interchange/layouts.py  interchange/pytorch.py  interchange/onnx_file.py
     interchange/source.py  interchange/generator.py  interchange/__init__.py
-    bench/cases.py  bench/report.py  bench/torch_side.py  bench/measure.py  bench/__init__.py
+    bench/cases.py  bench/peers.py  bench/our_side.py  bench/torch_side.py  bench/bounds.py  bench/report.py
+    bench/measure.py  bench/__init__.py
     commands/__init__.py  commands/arguments.py  commands/console.py  commands/train.py  commands/sample.py
     commands/evaluate.py  commands/export.py  commands/draw.py  commands/bench.py  commands/info.py
     cli.py  __main__.py

@@ -1,3 +1,4 @@
+"""Lesson 1: gradients with pen and paper, each checked by changing a number and looking."""
 # %% [markdown]
 # # 1. Gradients by hand
 #
@@ -7,7 +8,7 @@
 # pen and paper, and checks each against the only judge there is: changing the number and looking.
 #
 # Full run: under 10 seconds on 2 cores, and the same in the short setting (`MINIDECONV_SHORT=1`).
-# You need Python and NumPy, and no deep learning. Run it with `python
+# It is the first lesson: you need Python and NumPy, and no deep learning. Run it with `python
 # tutorials/01_gradients_by_hand.py`, open it as a notebook, or step through it in a debugger.
 
 # %%
@@ -97,7 +98,8 @@ keep(draw_errors(), "01_steps.png")
 # | loss = s * s | g * 2 * s |
 #
 # This is all that "backpropagation" means. It finds the slopes. Changing the numbers with them is
-# another step, that of an *optimiser*: a rule such as "subtract a small multiple of the slope".
+# another step, that of an *optimiser*: a rule such as "subtract a small multiple of the slope", which
+# is lesson 3.
 
 # %%
 a, b, c = 3.0, -2.0, 5.0
@@ -137,20 +139,51 @@ assert (A.grad, B.grad, C.grad) == (g_a, g_b, g_c)         # the claim: equal to
 # slope of `sum(g * outputs)`, a single number. The numbers g together are called the *cotangent*,
 # and the answer is a *vector-Jacobian product*: g times the table, without the table.
 #
-# The layer this project is about, in one dimension: a transposed convolution. Every input value
-# y[i] *stamps* a copy of the kernel w, scaled by y[i], at position stride * i; stamps that overlap
-# add up. Slowly, as loops, with its two gradients:
+# The layer this project is about, in one dimension, is the *transposed convolution*. It has an input
+# y and a short row of weights w, its *kernel*. Every y[i] *stamps* a copy of the kernel, scaled by
+# y[i], at position stride * i, and where stamps overlap they add up.
 
 # %%
 def stamp(y, w, stride=2):
     out = np.zeros(stride * (len(y) - 1) + len(w))
     for i in range(len(y)):
         for u in range(len(w)):
-            # One multiplication: its slopes are w[u] for y[i], y[i] for w[u].
             out[stride * i + u] += y[i] * w[u]
     return out
 
 
+three, kernel = np.array([2.0, 1.0, 3.0]), np.array([1.0, 3.0, 2.0])
+copies = [stamp(np.where(np.arange(3) == i, three, 0), kernel) for i in range(3)]       # one input at a time
+assert stamp(three, kernel).tolist() == [2, 6, 5, 3, 5, 9, 6]
+assert np.array_equal(sum(copies), stamp(three, kernel))                    # the claim: a sum of stamps
+
+
+# %%
+@style()
+def draw_stamps():
+    figure = new_figure(6.4, 3.4, "Three inputs 2, 1, 3 stamp the kernel 1, 3, 2, two places apart")
+    panels = figure.subplots(4, 1, sharex=True, subplot_kw={"ylim": (0, 13), "yticks": []})
+    below = np.zeros(7)
+    for i, color in enumerate(("dark", "middle", "light")):
+        look = {"color": PALETTE[color], "edgecolor": PALETTE["ink"]}
+        bars = panels[i].bar(range(7), copies[i], 0.9, **look)
+        panels[i].bar_label(bars, [f"{v:.0f}" if v else "" for v in copies[i]])
+        total = panels[3].bar(range(7), copies[i], 0.9, below, **look)
+        below += copies[i]
+    panels[3].bar_label(total, [f"{v:.0f}" for v in below])
+    for axes, name in zip(panels, ("2 * w", "1 * w", "3 * w", "the sum"), strict=True):
+        axes.set_ylabel(name, rotation=0, ha="right", va="center")
+    return figure
+
+
+# %%
+keep(draw_stamps(), "01_stamps.png")
+
+# %% [markdown]
+# Each `out[...] += y[i] * w[u]` is one multiplication: its slopes are w[u] for y[i] and y[i] for
+# w[u]. The two gradients are therefore the same loop again:
+
+# %%
 def stamp_backward(y, w, g, stride=2):
     g_y, g_w = np.zeros(len(y)), np.zeros(len(w))
     for i in range(len(y)):
@@ -174,8 +207,7 @@ assert np.array_equal(g_y, measured(lambda *y: g @ stamp(np.array(y), w), list(y
 
 # %% [markdown]
 # The rewrite: one loop over the kernel's taps, whole slices at a time. Asserted equal to the slow
-# one, and to the engine, whose images have axes (batch, height, width, channels), so a row of
-# numbers is an image of height 1.
+# one. (Lesson 5 compares both with the engine's layer, whose images have two dimensions more.)
 
 # %%
 def stamp_backward_fast(y, w, g, stride=2):
@@ -187,12 +219,6 @@ def stamp_backward_fast(y, w, g, stride=2):
 
 fast_y, fast_w = stamp_backward_fast(y, w, g)
 assert np.array_equal(fast_y, g_y) and np.array_equal(fast_w, g_w)
-Y = md.Tensor(y.reshape(1, 1, -1, 1), requires_grad=True)
-W = md.Tensor(w.reshape(1, -1, 1, 1), requires_grad=True)
-out = F.conv_transpose2d(Y, W, stride=(1, 2))
-out.backward(g.reshape(out.shape))
-assert np.array_equal(out.data.ravel(), stamp(y, w))
-assert np.array_equal(Y.grad.ravel(), g_y) and np.array_equal(W.grad.ravel(), g_w)
 
 # %% [markdown]
 # ## Why the cotangent must be random
@@ -214,9 +240,10 @@ assert np.array_equal(flipped(y, w, ones)[1], true_ones)            # the claim:
 assert not np.array_equal(flipped(y, w, g)[1], true_random)         # ... a random cotangent does
 
 # %% [markdown]
-# The same fault in two dimensions, entry by entry. Each tile is the 3x3 kernel between two
-# channels. Only its middle is right, since the middle is where flipping changes nothing: the
-# pattern of the error tells you what the mistake is.
+# The same fault in the engine's layer, which has two dimensions, entry by entry. Each tile is a 3x3
+# kernel; there is one for every pair of an input and an output *channel* (such as a colour). Only its
+# middle is right, since the middle is where flipping changes nothing: the pattern of the error tells
+# you what the mistake is.
 
 # %%
 name, faulty = FAULTS["flipped"]

@@ -7,9 +7,7 @@ and one formula holds everything that the engine does with kernels.
 # Takes about 5 seconds on 2 cores, 10 more where the engine's loops have to be compiled first
 # (`MINIDECONV_SHORT=1` changes nothing here), and twenty minutes to read.
 #
-# You need Python and NumPy, and what a matrix product is. Run it with `python
-# tutorials/04_convolution_is_a_matrix.py`, open it as a notebook, or step through it in a
-# debugger. Every claim is an `assert`.
+# You need NumPy and what a matrix product is; for the last sections lesson 2 (a tape finds gradients).
 #
 # A convolution slides a small *kernel* of numbers over an image. At each place it multiplies the
 # kernel with the pixels underneath and adds up. An image here has the shape (N, H, W, C): N
@@ -41,18 +39,19 @@ figure.keep(figure.gallery(images, notes=["grey: 0, light: ink", "dark: negative
 # ## The slow version
 #
 # For one image with one channel, in loops. `stride` is how far the window moves, `padding` how
-# many rows and columns of zeros we imagine around the image. Output (i, j) looks at pixel
-# (stride*i + u - padding, stride*j + v - padding) through kernel entry (u, v).
+# many rows and columns of zeros we imagine around the image, `dilation` how far apart the kernel's
+# entries, its *taps*, look. Output (i, j) looks through tap (u, v) at pixel (stride*i + dilation*u -
+# padding, stride*j + dilation*v - padding).
 
 
 # %%
-def conv_loops(x, w, stride, padding):
+def conv_loops(x, w, stride, padding, dilation=1):
     """x (H, W), w (KH, KW) -> y (OH, OW), straight from the definition."""
-    (height, width), (kh, kw) = x.shape, w.shape
+    (height, width), (kh, kw) = x.shape, (dilation * (k - 1) + 1 for k in w.shape)          # what the kernel spans
     y = np.zeros(((height + 2 * padding - kh) // stride + 1, (width + 2 * padding - kw) // stride + 1))
     for i, j in np.ndindex(y.shape):
         for u, v in np.ndindex(w.shape):
-            row, column = stride * i + u - padding, stride * j + v - padding
+            row, column = stride * i + dilation * u - padding, stride * j + dilation * v - padding
             if 0 <= row < height and 0 <= column < width:                   # otherwise padding: a zero
                 y[i, j] += x[row, column] * w[u, v]
     return y
@@ -71,12 +70,23 @@ ours = F.conv2d(x[None, :, :, None], w[:, :, None, None], stride=2, padding=1).d
 assert np.array_equal(slow, ours)
 
 # %% [markdown]
-# The same, window by window. The hatched ring is the padding: zeros that are read but stored
-# nowhere. The right-most picture counts how often each pixel was read. With stride 2 and a 3x3
-# kernel the counts are uneven; remember that for lesson 7.
+# The same, window by window: the first, the middle one, the last. The hatched ring is the padding:
+# zeros that are read but stored nowhere. On the right is counted how often each pixel was read. With
+# stride 2 and a 3x3 kernel the counts are uneven; remember that for lesson 7.
 
 # %%
-figure.keep(step.strip(walk.conv(x, w, stride=2, padding=1), frames=[0, 4]), "04_steps.png")
+figure.keep(step.strip(walk.conv(x, w, stride=2, padding=1), frames=[0, 4, 8], products=False), "04_steps.png")
+
+# %% [markdown]
+# With a dilation of 2 the same nine taps span 5x5 pixels. It is the convolution with a larger kernel
+# that has zeros between the taps, without the products with zero.
+
+# %%
+spread = np.zeros((5, 5))
+spread[::2, ::2] = w
+assert np.array_equal(conv_loops(x, w, stride=1, padding=2, dilation=2), conv_loops(x, spread, stride=1, padding=2))
+dilated = F.conv2d(x[None, :, :, None], w[:, :, None, None], padding=2, dilation=2).data[0, :, :, 0]
+assert np.array_equal(dilated, conv_loops(x, spread, stride=1, padding=2))
 
 # %% [markdown]
 # ## Mathematicians flip the kernel
@@ -187,17 +197,72 @@ one_by_one = sum(conv_loops(images[1, :, :, c], kernel[:, :, c, 4], 2, 1) for c 
 assert np.array_equal(features[1, :, :, 4], one_by_one)                     # channels of one output simply add up
 
 # %% [markdown]
+# A *1x1 convolution* looks at one pixel: no neighbours, only channels. It is a dense layer applied to
+# every pixel alike, and a cheap way from C channels to O.
+
+# %%
+narrow = rng.integers(-9, 10, (1, 1, 3, 5)).astype(float)
+assert np.array_equal(F.conv2d(images, narrow).data, images @ narrow[0, 0])
+
+# %% [markdown]
+# ## How far a feature sees
+#
+# Behind several layers a feature depends on more pixels than one kernel spans: its *receptive field*.
+# Layer l, with kernel k, dilation d and all strides before it multiplied to S, adds d * (k - 1) steps
+# of S pixels each. So, along one axis,
+#
+#     pixels seen = 1 + sum over the layers of  d * (k - 1) * (product of the strides before it)
+#
+# Strides pay most: they multiply all that comes after. A tape can measure it: a pixel is seen where
+# the gradient of one feature is not zero.
+
+
+# %%
+def pixels_seen(layers):
+    """The formula, for layers (kernel, stride, dilation)."""
+    return 1 + sum(d * (k - 1) * np.prod([s for _, s, _ in layers[:place]], dtype=int)
+                   for place, (k, _, d) in enumerate(layers))
+
+
+for layers in ([(3, 1, 1)] * 3, [(3, 1, 1), (3, 1, 2), (3, 1, 4)], [(4, 2, 1)] * 3, [(3, 2, 1), (5, 1, 2), (1, 1, 1)]):
+    row = out = md.Tensor(np.ones((1, 1, 80, 1)), requires_grad=True)
+    for k, s, d in layers:
+        out = F.conv2d(out, np.ones((1, k, 1, 1)), stride=(1, s), dilation=(1, d))
+    seen, = md.grad(out[0, 0, out.shape[2] // 2, 0], row)
+    print(f"layers (kernel, stride, dilation) {layers}: one feature sees {pixels_seen(layers)} pixels across")
+    assert np.ptp(np.nonzero(seen.data[0, 0, :, 0])) + 1 == pixels_seen(layers)
+
+# %% [markdown]
 # ## One formula for everything
 #
-# Multiply every output by some number y and add it all up. What you get is a single number that
-# depends on three arrays:
+# First in one dimension, with one channel. Multiply every output by some number y[i] and add up:
+#
+#     T(x, w, y) = sum over i, u of  x[s*i + d*u - p] * w[u] * y[i]
+#
+# A single number, made of products of three. Keep two of the arrays and ask what one entry of the
+# third is multiplied with: for y[i] it is the window under the kernel (a convolution), for a pixel
+# x[k] all w[u] * y[i] that meet there (the stamps of lesson 1), for w[u] a sum over all windows.
+
+# %%
+signal, taps, s, d, p = rng.integers(-9, 10, 9).astype(float), rng.integers(-9, 10, 3).astype(float), 2, 1, 1
+weights = rng.integers(-9, 10, 5).astype(float)                             # y: 9 pixels, 3 taps, 5 outputs
+to_y, to_x, to_w = np.zeros(5), np.zeros(9), np.zeros(3)
+for i, u in np.ndindex(5, 3):
+    k = s * i + d * u - p
+    if 0 <= k < 9:
+        to_y[i] += signal[k] * taps[u]                                      # gathers
+        to_x[k] += taps[u] * weights[i]                                     # scatters
+        to_w[u] += signal[k] * weights[i]
+assert to_y @ weights == to_x @ signal == to_w @ taps                       # the same number T, three times
+
+# %% [markdown]
+# In two dimensions, with batch and channels, the indices are more and the form is the same:
 #
 #     T(x, w, y) = sum over n, i, j, u, v, c, o  of
-#                  x[n, s*i + u - p, s*j + v - p, c] * w[u, v, c, o] * y[n, i, j, o]
+#                  x[n, s*i + d*u - p, s*j + d*v - p, c] * w[u, v, c, o] * y[n, i, j, o]
 #
-# It is linear in x, in w and in y; such a form is called *trilinear*. Nothing else is needed to
-# understand the engine, because its three derivatives are the three operations that every
-# convolutional network is made of:
+# It is linear in x, in w and in y, *trilinear*. Its three derivatives are the three operations that
+# every convolutional network is made of:
 #
 # | derivative by | is | and maps |
 # |---|---|---|
@@ -218,25 +283,13 @@ by_w = F.conv_kernel_grad(images, y, (4, 3), stride=2, padding=1).data
 assert T(images, kernel, y) == (by_y * y).sum() == (images * by_x).sum() == (kernel * by_w).sum()
 
 # %% [markdown]
-# A derivative says how much T changes when one entry grows. As T is linear in each array, growing
-# an entry by 1 changes T by *exactly* the derivative: no small step, no approximation. We try it
-# on one random entry of each.
-
-# %%
-for place, (array, derivative) in enumerate(((images, by_x), (kernel, by_w), (y, by_y))):
-    entry = tuple(rng.integers(0, array.shape))
-    arrays = [images, kernel, y]
-    arrays[place] = array.copy()
-    arrays[place][entry] += 1
-    assert T(*arrays) - T(images, kernel, y) == derivative[entry]
-
 # %% [markdown]
 # ## What to take with you
 #
 # - Convolution is multiplication with a matrix C that is mostly zeros and repeats the kernel.
 #   Nobody stores it.
 # - `im2col` lays the windows out as rows, so that one full matrix product does the work.
-# - Kernels are (KH, KW, C, O). There is no flip.
+# - Kernels are (KH, KW, C, O). There is no flip. What a feature sees follows from kernels and strides.
 # - One trilinear form, three derivatives: convolution, transposed convolution, kernel gradient.
 #
 # Sources: V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", 2016,

@@ -10,8 +10,7 @@
 # a job that a convolution can do and a look at single pixels cannot, and see whether it works.
 # (The hints that such articles end with, batch norm, activations, optimisers, are measured in lab A.)
 #
-# You need lessons 4 and 5 (what the two convolutions are), and from lesson 2 that a tape finds
-# gradients.
+# You need lesson 3 (batches, epochs, Adam) and lesson 5 (what the two convolutions are).
 
 # %%
 import os
@@ -123,17 +122,14 @@ print(" -> ".join(str(shape[1:]) for shape in shapes))
 assert shapes[1][1:] == (30, 30, 32) and shapes[3][1:] == (32, 32, 32) and shapes[-1][1:] == (32, 32, 1)
 
 # %% [markdown]
-# ## What the articles say about it, and what is so
+# ## What it is not
 #
-# - *"The deconvolution upsamples the features."* Not here: 32 -> 30 -> 32. Its stride is 1, so it
-#   only gives back the border that the first layer cut off. At stride 1 a transposed convolution
-#   **is** an ordinary convolution, with the kernel turned by 180 degrees, its channel axes
-#   swapped, and `kernel - 1` zeros around the picture. The next cell asserts it.
-# - *"It goes from low-level to high-level features."* A decoder goes the other way, from abstract
-#   to concrete. And this network has nothing abstract to start from: the question below shows how
-#   little of the picture it ever sees at once.
-# - *"`Deconv2D`"*: no such layer exists in tf.keras. It is `Conv2DTranspose`, and it is a
-#   transpose, not an inverse (lesson 5).
+# Often read: "the deconvolution upsamples the features". In fact: 32 -> 30 -> 32. Its stride is 1, so
+# it only gives back the border that the first layer cut off. At stride 1 a transposed convolution
+# **is** an ordinary convolution, with the kernel turned by 180 degrees, its channel axes swapped, and
+# `kernel - 1` zeros around the picture (lesson 5). Nor does it go "from low-level to high-level
+# features": it has nothing abstract to start from, as the question below shows. (All such sentences
+# are in `tutorials/OFTEN_READ.md`.)
 
 # %%
 rng = np.random.default_rng(0)
@@ -166,20 +162,17 @@ assert pixels_seen(0, 0) == 3 * 3        # only one feature's stamp reaches the 
 # %% [markdown]
 # ## Claim 3: the loss falls, and the predictions beat both rivals
 #
-# Training, once more in full: shuffle the pictures, take 32 at a time (a *batch*), compute the
-# mean squared error (MSE), let the tape find its gradient, let the optimiser take a step. Once
-# through all pictures is an *epoch*; we do 10. The optimiser is Adam (Kingma and Ba 2015).
+# Training as in lesson 3: shuffle the pictures, take 32 at a time, compute the mean squared error
+# (MSE), let the tape find its gradient and Adam take a step; 10 epochs.
 
 # %%
-def train(net, optimizer, pictures, outlines, rng, epochs=10, augment=None):
+def train(net, optimizer, pictures, outlines, rng, epochs=10):
     """Train in place. Returns the mean loss of each epoch."""
     losses = []
     for _ in range(epochs):
         losses.append(0)
         for batch in np.split(rng.permutation(len(pictures)), range(32, len(pictures), 32)):
             shown, wanted = pictures[batch], outlines[batch]
-            if augment:
-                shown, wanted = augment(shown, wanted, rng)
             loss = F.mse_loss(net(md.Tensor(shown)), wanted)
             optimizer.zero_grad()
             loss.backward()
@@ -271,5 +264,5 @@ keep(draw_losses(), "06_training.png")
 # The network works, because its job needs a neighbourhood and nothing more. It is no encoder and
 # decoder: nothing is compressed and nothing upsampled.
 #
-# Sources: D. Kingma and J. Ba, "Adam", 2015; V. Dumoulin and F. Visin, "A guide to convolution
+# Sources: V. Dumoulin and F. Visin, "A guide to convolution
 # arithmetic for deep learning", 2016.

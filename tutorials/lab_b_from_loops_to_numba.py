@@ -185,24 +185,23 @@ assert not JIT or took["large"]["the engine"] < took["large"]["seven loops, comp
 
 # %%
 def duration(milliseconds):
-    return f"{milliseconds:.2g} ms" if milliseconds < 100 else f"{milliseconds / 1000:.2g} s"
+    return f"{milliseconds:.2g} ms" if milliseconds < 99 else f"{milliseconds / 1000:.3g} s"
 
 
 # %%
 @figure.style()
 def draw_times():
-    picture = figure.new_figure(7.5, 2.5)
-    shades = list(map(figure.PALETTE.get, ("dark", "middle", "faint", "light", "accent")))
+    picture = figure.new_figure(7.2, 2.6, "Time of one convolution: from line to line a hundred times")
     for axes, (size, times) in zip(picture.subplots(1, 2, sharey=True), took.items(), strict=True):
-        bars = axes.barh(list(times), times.values(), color=shades, edgecolor=figure.PALETTE["ink"], linewidth=0.7)
-        axes.bar_label(bars, map(duration, times.values()), padding=3, fontsize=8)
-        axes.set(xscale="log", xlim=(1e-3, 1e7), title=f"{size} layer: {work[size]:,} products")
-        axes.set_xlabel("milliseconds, each mark 100 times the last")
-        axes.set_xticks([0.01, 1, 100, 1e4, 1e6], ["0.01", "1", "100", "10 000", "1 000 000"])
-        axes.minorticks_off()
-    bars[0].set(facecolor="white", hatch="////", label="estimated")
-    axes.legend(handles=[bars[0]], loc="lower right")
-    axes.invert_yaxis()
+        hollow = size == "large"                                            # estimated from the small layer
+        for row, time_taken in enumerate(times.values()):
+            inside = figure.PALETTE["paper" if hollow and row == 0 else "accent" if row == 4 else "dark"]
+            axes.plot(time_taken, row, "o", color=inside, markeredgecolor=figure.PALETTE["dark"], markersize=8)
+            axes.annotate(duration(time_taken), (time_taken, row), (8, 0), textcoords="offset points", va="center")
+        axes.set(xscale="log", xlim=(1e-3, 1e8), ylim=(4.5, -0.5), title=f"{size} layer: {work[size]:,} products")
+        axes.set(xticks=[1e-2, 1, 1e2, 1e4, 1e6], xticklabels=["0.01", "1", "100", "10 000", "1 000 000"])
+        axes.set(yticks=range(5), yticklabels=list(times), xlabel="milliseconds (hollow: estimated)")
+        axes.grid(color=figure.PALETTE["faint"])
     return picture
 
 

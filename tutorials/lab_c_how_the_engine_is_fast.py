@@ -1,6 +1,4 @@
-"""Lab C: where a training step's time goes, and how the engine keeps every core busy;
-each way asserted equal to the others, and timed on your machine.
-"""
+"""Lab C: where a training step's time goes, and how the engine keeps every core busy."""
 # %% [markdown]
 # # Lab C. How the engine is fast
 #
@@ -8,38 +6,28 @@ each way asserted equal to the others, and timed on your machine.
 # layers are timed, in under 10), and half an hour to read. A lab is optional: no lesson needs it.
 # You need lab B: columns, a matrix product, compiled loops.
 #
-# Lab B ended with compiled loops that copy windows and BLAS that multiplies them. This lab goes on
-# from there: measure where the time goes, then threads, caches, fewer products. Each way is compared
-# with the others by `==`: numbers are small integers, stored as floating-point numbers, so every sum
-# is exact and no order of adding changes it.
-#
-# Seconds are different. They depend on your processor and on what else it does, so they are
-# printed, and a claim about them is asserted only where it holds by a wide margin anywhere.
-# Equalities, counts and types are asserted without a margin.
+# Lab B ended with compiled loops that copy windows and BLAS that multiplies them. From there: measure
+# where the time goes, then threads, caches, fewer products. Each way is compared with the others by
+# `==`, since sums of small integers are exact. Seconds depend on your processor and on what else it
+# does, so they are printed and not asserted. How to time: several times, and take the *shortest*, as
+# other programs, interrupts and cold caches only ever add.
 
 # %%
 import os
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from unittest.mock import patch
 
 import numba
 import numpy as np
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_info
 
 # %%
 import minideconv as md
 import minideconv.functional as F
 from minideconv import gan, machine, optim, parallel, switches
 from minideconv.draw import figure
-from minideconv.kernels.fast import columns, lowering, products, tiles
-from minideconv.shapes import Window
-
-# %% [markdown]
-# How to time: run it several times and take the *shortest*. Other programs, interrupts and cold
-# caches only ever add.
+from minideconv.kernels.fast import columns, tiles
 
 # %%
 # False where Python runs with NUMBA_DISABLE_JIT=1: then everything here is tiny.
@@ -70,7 +58,8 @@ print(machine.processor(), "|", machine.available_threads(), "processors |", *ma
 # its own; only the outermost call is counted here, so that no time counts twice. `minideconv train
 # --profile` does the same with more columns.
 #
-# What is watched is half a round of a GAN: its generator learns through the discriminator.
+# What is watched is half a round of a GAN: its generator learns through the discriminator. Convolutions
+# and their gradients are where the time goes.
 
 
 # %%
@@ -102,41 +91,40 @@ def generator_loss():
     return F.binary_cross_entropy_with_logits(D(G(z)), says_real)
 
 
-def watched(inputs, steps=5):
-    """A Stopwatch of some steps of the generator, all their milliseconds,
-    and Adam's among them.
-    """
+def watched(steps=5):
+    """A Stopwatch of some steps of the generator, all their milliseconds, and Adam's among them."""
     watch, all_ms, adam_ms = Stopwatch(), 0, 0
     for _ in range(steps):
         with switches.observe(watch):
-            all_ms += milliseconds(lambda: generator_loss().backward(inputs=inputs), 1)
+            all_ms += milliseconds(lambda: generator_loss().backward(inputs=G.parameters()), 1)
         adam_ms += milliseconds(adam.step, 1)
         adam.zero_grad()
     return watch, all_ms + adam_ms, adam_ms
 
 
 # %%
-# The first steps compile kernels, or load them from their file.
-watched(None)
-watch, all_ms, adam_ms = watched(None)
-print(f"a step of the generator, {BATCH} images: {all_ms / 5:.1f} ms")
-for (name, direction), value in [*watch.milliseconds.most_common(8), (("Adam", "update"), adam_ms)]:
-    print(f"  {name:<20}{direction:<10}{value / 5:8.2f} ms {value / all_ms:7.1%}")
+watched()                                                                   # compiles kernels, or loads them
+watch, all_ms, adam_ms = min((watched() for _ in range(5)), key=lambda measured: measured[1])
 assert sum(watch.milliseconds.values()) + adam_ms <= all_ms                 # no time was counted twice
 assert watch.calls["conv", "forward"] == watch.calls["conv_transpose", "forward"] == 5 * 2
-# D's two layers: image and kernel each, and one bias.
-assert watch.calls["conv", "backward"] == 5 * (3 + 2)
-
-# %% [markdown]
-# Convolutions and their gradients are where the time goes. And something here is not needed at
-# all: this step moves the generator alone, yet gradients of D's kernels are computed as well. Say
-# what is wanted, and the walk back leaves out the rest:
+# Of D's two layers the gradients for their images, which lead back to G. Nobody asked for the kernels'.
+assert watch.calls["conv", "backward"] == 5 * 2
 
 # %%
-frugal, frugal_ms, _ = watched(G.parameters())
-# Only those of the images, which lead back to G.
-assert frugal.calls["conv", "backward"] == 5 * 2
-print(f"all gradients {all_ms / 5:.1f} ms, only the generator's {frugal_ms / 5:.1f} ms")
+@figure.style()
+def draw_profile():
+    picture = figure.new_figure(6.4, 2.4, f"Where the time of half a round goes, {BATCH} images")
+    axes = picture.subplots()
+    parts = [*watch.milliseconds.most_common(6), (("Adam", "update"), adam_ms)]
+    bars = axes.barh([", ".join(name) for name, _ in parts], [100 * value / all_ms for _, value in parts],
+                     color=figure.PALETTE["middle"], edgecolor=figure.PALETTE["dark"])
+    axes.bar_label(bars, [f"{100 * value / all_ms:.1f}" for _, value in parts], padding=3)
+    axes.set(xlabel="percent of the whole", xlim=(0, 40))
+    axes.invert_yaxis()
+    return picture
+
+
+figure.keep(draw_profile(), "lab_c_profile.png")
 
 # %% [markdown]
 # ## Threads
@@ -146,20 +134,17 @@ print(f"all gradients {all_ms / 5:.1f} ms, only the generator's {frugal_ms / 5:.
 # they compute.) The chunks depend on shapes alone, never on the number of threads, and each writes
 # a part of the result that is its own. A kernel gradient is a sum over the batch: there each few
 # chunks write a share of their own, and the shares are added in the chunks' order. So the number of
-# threads changes no bit, even for ordinary numbers that do round. (If other programs keep your
-# processors busy, threads gain nothing: then time this again when it is quiet.)
+# threads changes no bit, even for numbers that do round. (Threads gain only what others leave idle.)
 
 # %%
 batch = 128 if JIT and not SHORT else 32 if JIT else 2
-x = rng.standard_normal((batch, 14, 14, 64)).astype(np.float32)             # the layer that everything below measures:
-# 64 -> 128 channels, 4x4, stride 2, padding 1
+x = rng.standard_normal((batch, 14, 14, 64)).astype(np.float32)
 w = rng.standard_normal((4, 4, 64, 128)).astype(np.float32)
 g = rng.standard_normal((batch, 7, 7, 128)).astype(np.float32)
 everyone = max(2, machine.available_threads())
 
 
 def layer():
-    """The layer on whatever x and w are when it is called; so in all that follows."""
     return F.conv2d(x, w, stride=2, padding=1).data
 
 
@@ -177,35 +162,12 @@ for name, operation in trio.items():
           f"{alone_ms / together_ms:.2f} times as fast")
 
 # %% [markdown]
-# Why the order matters at all: floating-point addition is not associative. Had each thread its own
-# sum, the result would depend on who took which chunk.
-
-# %%
-large, one = np.float32(1e8), np.float32(1)
-assert (large + one) - large == 0 and (large - large) + one == 1
-
-# %% [markdown]
-# ## Why not `prange`
-#
-# Numba can also spread a loop over threads: `njit(parallel=True)` and `prange`. We use neither,
-# for two reasons.
-#
-# First, `col2im` *adds* to pixels that several windows share, and `image[i] += value` is a read,
-# an addition and a write. Two threads may both read before either writes, and then one addition is
-# lost. For single entries of arrays Numba does not prevent it (numba issue 3681). By hand:
-
-# %%
-pixel = np.zeros(1)
-read_by_a, read_by_b = pixel[0], pixel[0]                                   # both threads read 0
-pixel[0] = read_by_a + 1
-pixel[0] = read_by_b + 1
-assert pixel[0] == 1                                                        # 1 + 1 = 1: the race
-
-# %% [markdown]
-# Second, a process should have one pool of threads at work. BLAS has its own. If each of our
-# threads calls a BLAS that starts threads too, they compete for the same processors, and waiting
-# threads spin instead of sleeping. So `parallel.run(..., blas=True)` gives BLAS one thread meanwhile,
-# and its setting back afterwards. See what it costs not to:
+# Why not Numba's own threads (`njit(parallel=True)`, `prange`)? `col2im` *adds* to pixels that several
+# windows share. `image[i] += value` is a read, an addition and a write; two threads may both read
+# before either writes, one addition is lost, and for single entries of arrays Numba does not prevent
+# it (numba issue 3681). And a process should have *one* pool at work. BLAS has its own; where each of
+# our threads calls a BLAS that starts more, they compete. So `parallel.run(..., blas=True)` gives BLAS
+# one thread meanwhile, and its setting back afterwards.
 
 # %%
 def blas_threads():
@@ -216,143 +178,18 @@ before, during = blas_threads(), []
 parallel.run(lambda index: during.extend(blas_threads()), 4, blas=True)
 assert set(during) <= {1} and blas_threads() == before                      # inside: one thread; afterwards: as it was
 
-jobs = range(8 if SHORT else 32)
-rows = [integers(392, 1024) for _ in jobs]                                  # the columns of eight images each
-taps, found = integers(1024, 128), np.empty((len(jobs), 392, 128), np.float32)
-# Our threads, and BLAS's own in each of them.
-with ThreadPoolExecutor(everyone) as pool:
-    two_pools = milliseconds(lambda: list(pool.map(lambda i: np.matmul(rows[i], taps, out=found[i]), jobs)))
-fought_for = found.copy()
-one_pool = milliseconds(lambda: parallel.run(lambda i: np.matmul(rows[i], taps, out=found[i]), len(jobs), blas=True))
-assert np.array_equal(fought_for, found)
-print(f"{len(jobs)} products: two pools {two_pools:.2f} ms, one pool {one_pool:.2f} ms")
-
-# %% [markdown]
-# ## Memory order
-#
-# Memory hands out numbers by the *cache line*, 64 bytes of neighbours. Our images are (N, H, W,
-# C), channels last: in memory the C numbers of a pixel lie side by side, and so do the pixels of a
-# row. One row of a window is then a single run of KW*C numbers, and `im2col` copies runs. With
-# channels first, (N, C, H, W), a run is only KW numbers long, and a row of columns is put together
-# from C times as many of them.
-
-# %%
-last = integers(batch, 16, 16, 64)                                          # already padded: 14 + 2
-first = np.ascontiguousarray(last.transpose(0, 3, 1, 2))                    # (N, C, H, W): the same numbers
-assert last[0, 3, 2:6].flags.c_contiguous and last[0, 3, 2:6].size == 4 * 64
-assert first[0, 7, 3, 2:6].flags.c_contiguous and first[0, 7, 3, 2:6].size == 4
-assert not first[0, :, 3, 2:6].flags.c_contiguous
-
-
-@numba.njit(nogil=True)
-def im2col_first(x, cols):
-    """x (N, C, H, W), cols (N, OH, OW, C, 4, 4), stride 2."""
-    for n, i, j, c in np.ndindex(cols.shape[0], cols.shape[1], cols.shape[2], cols.shape[3]):
-        for u in range(4):
-            for v in range(4):
-                cols[n, i, j, c, u, v] = x[n, c, 2 * i + u, 2 * j + v]
-
-
-# %%
-cols_last, cols_first = np.empty((batch, 7, 7, 4, 4, 64), np.float32), np.empty((batch, 7, 7, 64, 4, 4), np.float32)
-im2col_first(first, cols_first)
-without_padding = Window((4, 4), (2, 2), (0, 0), (1, 1), image=(16, 16), features=(7, 7))
-last_ms = milliseconds(lambda: columns.im2col(last, without_padding, cols_last))
-first_ms = milliseconds(lambda: im2col_first(first, cols_first))
-assert np.array_equal(cols_last, cols_first.transpose(0, 1, 2, 4, 5, 3))
-print(f"im2col on one thread: channels last {last_ms:.2f} ms, channels first {first_ms:.2f} ms")
-
 # %% [markdown]
 # ## The product itself
 #
 # A core can multiply and add two vectors of numbers in every cycle, if nothing else holds it up. A
-# compiled loop over arrays is held up: for every multiplication it loads a sum and stores it
-# again. BLAS keeps a block of sums in the processor's registers from the first term to the last,
-# and loads little in between. So does the engine (`kernels/fast/products.py`: 8 rows of 32 sums
-# where the processor has AVX-512), since its own product can do what BLAS's cannot: read windows or
-# tiles that exist only a few rows at a time.
-
-
-# %%
-@numba.njit(nogil=True)
-def product_loops(a, b, out):
-    out[:] = 0
-    for r in range(len(a)):
-        for k in range(len(b)):
-            for column in range(b.shape[1]):
-                out[r, column] += a[r, k] * b[k, column]
-
-
-# %%
-tall, terms, wide = (768, 256, 128) if JIT else (9, 5, 3)
-a, b = integers(tall, terms), integers(terms, wide)
-# The right factor, cut so that 32 columns lie together.
-panels = products.panels(1, terms, wide, np.float32)[0]
-products.pack(b, False, 0, panels)
-outs = {name: np.empty((tall, wide), np.float32) for name in ("compiled loops", "BLAS", "a register block")}
-# A 1x1 kernel is a product: every pixel is a row.
-pixels, features = a.reshape(1, 1, tall, terms), outs["a register block"].reshape(1, 1, tall, wide)
-one_tap = Window((1, 1), (1, 1), (0, 0), (1, 1), (1, tall), (1, tall))
-by_hand = {"compiled loops": lambda: product_loops(a, b, outs["compiled loops"]),
-           "BLAS": lambda: np.matmul(a, b, out=outs["BLAS"]),
-           "a register block": lambda: columns.gather_by_columns(pixels, panels, one_tap, features)}
-
-# %%
-with threadpool_limits(1):
-    for name, way in by_hand.items():
-        way()
-        print(f"{name:<18} on one thread {2 * tall * terms * wide / milliseconds(way, 20) / 1e6:7.1f} GFLOP/s")
-assert all(np.array_equal(out, outs["BLAS"]) for out in outs.values())
-
-# %% [markdown]
-# ## Chunks that fit into a cache
+# compiled loop over arrays is held up: for every multiplication it loads a sum and stores it again.
+# BLAS keeps a block of sums in the processor's registers from the first term to the last. So does the
+# engine (`kernels/fast/products.py`: 8 rows of 32 sums where the processor has AVX-512), since its own
+# product can do what BLAS's cannot: read windows or tiles that exist only a few rows at a time, and
+# are still in the core's cache.
+# How many images a chunk has hardly matters: since columns exist for a few pixels only, chunks of 8 KB to
+# 64 MB of columns take the same time within a fifth (measured on one thread of the machine of README).
 #
-# Columns of the whole batch of 128 are 26 MB: 16 numbers for every 4 that the image has. Written
-# to main memory and read back, they cost memory and time. The engine never writes them all:
-# `columns.gather_by_columns` fills the windows of some dozen pixels, multiplies them while they are in the
-# core's cache, and overwrites them with the next. What a thread takes from the batch at a time, a
-# chunk, is a few images, counted in the bytes that their columns would take
-# (`lowering.COLUMN_BYTES`, or as much as the kernel takes, which every chunk reads). Too small is
-# worse: every chunk costs some Python. Too large leaves threads idle at the end.
-
-# %%
-assert 128 * 7 * 7 * 4 * 4 * 64 * 4 == 25_690_112
-x, w = integers(batch, 14, 14, 64), integers(4, 4, 64, 128)
-expected = layer()
-budgets = [2 ** power for power in range(15, 26, 5 if SHORT else 1)]
-by_budget = {"columns and one product (lowering)": [], "fewer products (tiles, below)": []}
-for budget in budgets:
-    # An empty list of layers: no tiles.
-    with patch.object(tiles, "LAYERS", {}), patch.object(lowering, "COLUMN_BYTES", budget):
-        assert np.array_equal(layer(), expected)
-        by_budget["columns and one product (lowering)"].append(milliseconds(layer))
-    with patch.object(tiles, "PART_BYTES", budget):
-        assert np.array_equal(layer(), expected)
-        by_budget["fewer products (tiles, below)"].append(milliseconds(layer))
-
-
-# %%
-@figure.style()
-def draw_budgets():
-    picture = figure.new_figure(6.5, 2.9, f"conv2d, {batch} images of 14x14x64 to 7x7x128, on {everyone} threads")
-    axes = picture.subplots()
-    looks = (("dark", "o-", lowering.COLUMN_BYTES), ("accent", "s--", tiles.PART_BYTES))
-    for (name, times), (colour, line, chosen) in zip(by_budget.items(), looks, strict=True):
-        axes.plot(budgets, times, line, color=figure.PALETTE[colour], markersize=4, label=name)
-        axes.axvline(chosen, color=figure.PALETTE[colour], linestyle=line[1:], linewidth=0.8)
-    axes.set_xscale("log", base=2)
-    names = [f"{size >> 10} KB" if size < 2 ** 20 else f"{size >> 20} MB" for size in budgets[::2]]
-    axes.set_xticks(budgets[::2], names)
-    axes.set_xlabel("bytes that a chunk may take; upright lines: what the engine chose")
-    axes.set(ylim=(0, None), ylabel="milliseconds")
-    axes.legend()
-    return picture
-
-
-# %%
-figure.keep(draw_budgets(), "lab_c_chunks.png")
-
-# %% [markdown]
 # ## Fewer products
 #
 # The fastest multiplication is the one that is not done. Two neighbouring outputs of a filter with
@@ -408,9 +245,7 @@ def multiplications_of(function):
 
 
 # %%
-# However few pixels there are: the engine asks for a thousand.
-tiles.POSITIONS = 1
-# 16 -> 8 outputs along an axis: four tiles of two
+tiles.POSITIONS = 1                                                         # however few pixels there are
 x, w = integers(batch, 16, 16, 64), integers(4, 4, 64, 128)
 with patch.object(tiles, "LAYERS", {}):
     direct, direct_count, direct_ms = layer(), multiplications_of(layer), milliseconds(layer)
@@ -419,126 +254,19 @@ assert np.array_equal(layer(), direct)
 assert direct_count == batch * 8 * 8 * 4 * 4 * 64 * 128
 assert multiplications_of(layer) * 16 == direct_count * 9
 nine_ms = milliseconds(layer)
-print(f"16 products {direct_ms:.2f} ms, 9 products {nine_ms:.2f} ms: {direct_ms / nine_ms:.2f} times as fast "
-      "(16/9 = 1.78)")
+print(f"16 products {direct_ms:.2f} ms, 9 products {nine_ms:.2f} ms: {direct_ms / nine_ms:.2f} times as fast")
 
 # %% [markdown]
-# It is less than 16/9, since making and undoing the tiles is work as well, and work of the slow
-# kind: moving memory. With few channels nothing would be left of the gain, nor with few pixels,
-# since the kernel is combined anew in every call; `tiles.LAYERS` and `tiles.POSITIONS` say from
-# how many on it is used.
-#
-# A 5x5 kernel with stride 2 has three taps on the even rows and two on the odd ones. Three taps
-# give two outputs with four products instead of six (`tiles.FILTERINGS[3]`, from the same papers).
-# So its four phases take 4 * 4, 4 * 3, 3 * 4 and 3 * 3 products for a 2x2 tile: 49, where the
-# textbook has 100.
-
-# %%
-def five():
-    return F.conv2d(x, w, stride=2, padding=2).data
-
-
-w = 2 * integers(5, 5, 64, 128)                                             # even: halves of them are whole
-with patch.object(tiles, "LAYERS", {}):
-    direct, direct_count = five(), multiplications_of(five)
-assert np.array_equal(five(), direct)
-assert direct_count == batch * 8 * 8 * 5 * 5 * 64 * 128
-assert multiplications_of(five) * 100 == direct_count * 49
-
-# %% [markdown]
-# Differences have a price. The first: infinity minus infinity is NaN, where the plain sum may be
-# infinite. A tile's outputs are made of entries of their own windows alone, so no other output can
-# suffer; and a chunk of outputs that are not all finite is computed once more the direct way, whose
-# numbers take the place of those that are not finite.
+# It is less than 16/9, since making and undoing the tiles is work as well, and work of the slow kind:
+# moving memory. With few channels or pixels nothing would be left of the gain; `tiles.LAYERS` and
+# `tiles.POSITIONS` say from how many on it is used. There is a price: infinity minus infinity is NaN,
+# so outputs that are not finite are computed once more the direct way.
 
 # %%
 x[0, 5, 6, 7] = np.inf
 with patch.object(tiles, "LAYERS", {}):
-    direct = five()
-assert np.isposinf(direct).any() and np.isneginf(direct).any()
-assert np.array_equal(five(), direct, equal_nan=True)                       # NaN is infinity times 0: a weight was 0
-
-# %% [markdown]
-# The second: numbers that do round, round a little more, since differences are formed before the
-# products.
-
-# %%
-w = integers(4, 4, 64, 128)
-x, w = (rng.standard_normal(shape).astype(np.float32) for shape in (x.shape, w.shape))
-exact = F.conv2d(x[:2].astype(float), w.astype(float), stride=2, padding=1).data                # float64
-errors = {}
-for name, layers in (("16 products", {}), ("9 products", tiles.LAYERS)):
-    with patch.object(tiles, "LAYERS", layers):
-        errors[name] = np.abs(layer()[:2] - exact).max() / np.abs(exact).max()
-print({name: f"{value:.1e}" for name, value in errors.items()}, "of the largest output")
-assert max(errors.values()) < 1e-5
-
-# %% [markdown]
-# ## One float64 is enough
-#
-# All of the above is in float32: half the bytes, twice the lanes of a vector unit. One stray
-# float64 undoes it. A Python number is harmless; a NumPy scalar (`np.sqrt(0.5)` gives one) makes
-# the whole array float64 in NumPy 2. In compiled loops every number from outside is a float64. The
-# result still *lies* in a float32 array, so no type gives it away, but the loop computes in
-# float64 and converts to and fro. A first version of the engine's Adam had this bug:
-
-
-# %%
-ones = np.ones(3, np.float32)
-assert (ones * 0.5).dtype == np.float32
-assert (ones * np.float64(0.5)).dtype == (np.float64 if int(np.__version__.split(".")[0]) >= 2 else np.float32)
-
-
-# X / 0 is inf, as in NumPy: a check at every division would keep the vector unit out.
-@numba.njit(error_model="numpy")
-def adam_loop(p, g, m, v, rate, keep1, rest1, keep2, rest2, eps):
-    for k in range(p.size):
-        m[k] = keep1 * m[k] + rest1 * g[k]
-        v[k] = keep2 * v[k] + rest2 * g[k] * g[k]
-        p[k] -= rate * m[k] / (np.sqrt(v[k]) + eps)
-
-
-# %%
-scalars = (1e-3, 0.5, 0.5, 0.999, 0.001, 1e-8)
-# One fits into a cache; the other is all of the generator above.
-for size in (20_000, 627_000) if JIT else (100,):
-    start = [rng.standard_normal(size).astype(np.float32) for _ in range(3)] + [np.ones(size, np.float32)]
-    moved = {}
-    # The same function, the same arrays: only six scalars differ.
-    for kind in (np.float64, np.float32):
-        copies, numbers = [array.copy() for array in start], [kind(value) for value in scalars]
-        adam_loop(*copies, *numbers)
-        moved[kind] = copies[0].copy()
-        passed = milliseconds(partial(adam_loop, *copies, *numbers), 20)
-        print(f"Adam on {size:,} parameters, {kind.__name__} scalars: {1e6 * passed / size:.2f} nanoseconds per "
-              "parameter")
-    assert moved[np.float64].dtype == moved[np.float32].dtype == np.float32                    # nothing shows
-    assert np.allclose(moved[np.float64], moved[np.float32], atol=1e-6)
-assert not JIT or len(adam_loop.signatures) == 2                            # yet they are two different machine codes
-
-# %% [markdown]
-# So the engine's (`kernels/fast/loops.py`) first turns its scalars into the arrays' own type. (In
-# the cache that counts.
-# Seven numbers that come from and go to main memory for each parameter may take longer than either
-# arithmetic; the two types then come out alike.)
-#
-# ## Fresh memory is not free
-#
-# A large new array is a promise of the operating system. Each page (mostly 4 KB) is found and
-# filled with zeros when it is first written, and given back when the array is freed. Training
-# makes the same arrays in every step, so the engine asks the C library, before it first computes,
-# to keep freed memory (`machine.keep_memory`, on Linux), and chunks use buffers that their thread
-# keeps (`parallel.scratch`). Where the system deals in huge pages (2 MB) the difference is small.
-
-# %%
-kept = np.empty(1 << 23, np.float32)                                        # 32 MB
-kept_ms = milliseconds(lambda: kept.fill(1))
-fresh_ms = milliseconds(lambda: np.empty(1 << 23, np.float32).fill(1))
-print(f"filling 32 MB: memory that is there {kept_ms:.2f} ms, fresh memory {fresh_ms:.2f} ms")
-buffers = []
-for shape in ((4, 1000), (10, 100)):
-    buffers.append(parallel.scratch("lab C", shape, np.float32).ctypes.data)
-assert buffers[0] == buffers[1]                                             # the same memory, seen in another shape
+    direct = layer()
+assert np.isinf(direct).any() and np.array_equal(layer(), direct, equal_nan=True)
 
 # %% [markdown]
 # ## A question
@@ -550,9 +278,8 @@ assert buffers[0] == buffers[1]                                             # th
 #
 # <details><summary>Answer</summary>
 #
-# The last tile can leave out c: 3 + 3 + 3 + 2 = 11 instead of 7 * 2 = 14. In two dimensions 121
-# instead of 196: a gain of 1.62, not of 1.78 (and had the last tile been computed in full, 144:
-# 1.36).
+# The last tile can leave out c: 3 + 3 + 3 + 2 = 11 instead of 7 * 2 = 14. In two dimensions 121 instead
+# of 196: a gain of 1.62, not of 1.78.
 #
 # </details>
 
@@ -563,14 +290,8 @@ with patch.object(tiles, "LAYERS", {}):
 assert multiplications_of(layer) * 196 == direct_count * 121
 
 # %% [markdown]
-# ## What to take with you
-#
-# - Write the slow version first and keep it: it is what the fast one is compared with, by `==`, on
-#   integers.
-# - Compile the loops that move numbers, and keep the sums of products in registers. Measure before
-#   you change anything, and take the shortest of several times.
-# - One pool of threads, chunks that depend on shapes alone, and every chunk writes what is its
-#   own: no race, and the same bits for any number of threads.
+# Take with you: measure before you change anything. One pool of threads, chunks that depend on shapes
+# alone, and every chunk writes what is its own: no race, and the same bits for any number of threads.
 #
 # Sources: S. Winograd, "Arithmetic complexity of computations",
 # 1980; A. Lavin and S. Gray, "Fast algorithms for convolutional neural networks", 2016,

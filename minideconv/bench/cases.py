@@ -47,6 +47,7 @@ GROUPS = {              # what --only takes -> its heading
     "layers4x4": "4x4 stride-2 layers with even sizes, forward + both gradients",
     "step": "one whole step of the reference GAN (28x28x1): D on real and fake, G through D, both Adam updates",
     "threads": "the same step on one thread",
+    "avx2": "the same step, both sides as on a processor without AVX-512",
     "pair": "one whole step of the 256x256x3 image-to-image pair",
     "pair4": "the same, batch 4",
     "r1": "D's step of the default recipe, without R1 and with its double backward",
@@ -78,8 +79,8 @@ def cases(groups) -> list[Case]:
             for layer in LAYERS if group == "layers" else LAYERS_4X4:
                 spec = {"kind": "layer", **dict(zip(fields, layer, strict=True))}
                 rows.append(Case(group, layer_name(spec), spec))
-        elif group in ("step", "threads"):
-            rows.append(Case(group, "GAN step, batch 128" + (", 1 thread" if group == "threads" else ""),
+        elif group in ("step", "threads", "avx2"):
+            rows.append(Case(group, "GAN step, batch 128" + {"threads": ", 1 thread", "avx2": ", AVX2"}.get(group, ""),
                              {"kind": "gan", "batch": 128}))
         elif group in RECIPE:
             rows += [Case(group, name, {"kind": "recipe", "what": what, "batch": 64}) for name, what in RECIPE[group]]

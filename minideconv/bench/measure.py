@@ -5,20 +5,18 @@ In each turn one call does not count (caches, threads and kernels get ready) and
 figure is the median of all that count. A time alone says little on a machine that is busy or warm;
 a ratio of turns taken side by side says much.
 """
-import contextlib
-import json
 import math
 import platform
 import statistics
-import subprocess
-import sys
 import time
 
 import numpy as np
 
 from .. import __version__, kernels, machine, parallel
 from ..profile import Profile
+from . import bounds
 from .cases import DEFAULT_GROUPS, Case, build, cases, layer_arithmetic
+from .peers import OURS_AVX2, TORCH_AVX2, Peer, milliseconds
 from .report import summary
 
 CALLS = 3               # calls that count, per turn
@@ -40,12 +38,7 @@ def arithmetic_of(run) -> int:
 def timed(run, calls: int = CALLS) -> list[float]:
     """One turn: milliseconds of `calls` calls after one that does not count."""
     run()
-    times = []
-    for _ in range(calls):
-        start = time.perf_counter()
-        run()
-        times.append(1e3 * (time.perf_counter() - start))
-    return times
+    return [milliseconds(run) for _ in range(calls)]
 
 
 def matrix_rate(threads: int, side: int = CUBE) -> float:
@@ -62,52 +55,43 @@ def matrix_rate(threads: int, side: int = CUBE) -> float:
     return 2 * side ** 3 / milliseconds / 1e6
 
 
-class Torch:
-    """The PyTorch process; `version` is None where PyTorch is not installed."""
+class Sides:
+    """Who is measured beside this process: peers, each started when a row first asks for it and kept. torch: whether
+    PyTorch is one.
+    """
 
-    def __init__(self):
-        # In a session of its own, so that Ctrl-C reaches us alone and ends in one line.
-        self.process = subprocess.Popen([sys.executable, "-m", f"{__package__}.torch_side"], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True, start_new_session=True)
-        try:
-            self.version = self._answer()["torch"]
-        except OSError:
-            self.close()
-            raise
+    def __init__(self, torch: bool):
+        self.peers, self.torch = {}, torch
 
-    def _answer(self):
-        line = self.process.stdout.readline()
-        if not line:
-            raise OSError("the PyTorch process ended before it answered (its own message, if any, is above): "
-                          "--no-torch measures without it")
-        return json.loads(line)
+    def peer(self, module: str, environment: dict):
+        """The process of this module and environment, or None where it cannot measure."""
+        key = (module, *environment)
+        if key not in self.peers:
+            self.peers[key] = Peer(module, environment)
+        return self.peers[key] if self.peers[key].version else None
 
-    def timed(self, spec, threads: int, calls: int = CALLS) -> tuple[list[float], str]:
-        """One turn of PyTorch on this case: milliseconds,
-        and the memory layout that is faster for it.
+    def of(self, group: str):
+        """(ours, theirs) for a group's rows: the peers that are asked. ours: None where it is this process; theirs:
+        None without PyTorch.
         """
-        with contextlib.suppress(BrokenPipeError):      # a process that is gone gives no answer either
-            self.process.stdin.write(json.dumps({"case": spec, "threads": threads, "calls": calls}) + "\n")
-            self.process.stdin.flush()
-        answer = self._answer()
-        return answer["ms"], answer["layout"]
+        narrow = group == "avx2"
+        ours = self.peer("our_side", OURS_AVX2) if narrow else None
+        return ours, self.peer("torch_side", TORCH_AVX2 if narrow else {}) if self.torch else None
 
     def close(self):
-        self.process.kill()
-        self.process.wait()
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.close()
-        self.process.stdout.close()
+        for peer in self.peers.values():
+            peer.close()
 
 
-def measure(case: Case, repeats: int, seconds: float, threads: int, torch, rates: list) -> dict:
+def measure(case: Case, repeats: int, seconds: float, threads: int, sides, products: list, rates: dict) -> dict:
     """One row of the table as a dict (see `bench`):
     `repeats` turns, fewer if they take more than `seconds`.
 
-    torch: a Torch, or None. The matrix product's rate of every turn is added to `rates`.
+    The rate of NumPy's matrix product in every turn is added to `products`; rates: threads -> Rates, as far as they
+    were measured.
     """
     stop = time.perf_counter() + seconds
-    run = build(case.spec)
+    run, (ours, torch) = build(case.spec), sides.of(case.group)
     flops = layer_arithmetic(case.spec) if case.spec["kind"] == "layer" else arithmetic_of(run)
     own = 1 if case.group == "threads" else threads
     layout = None
@@ -116,26 +100,30 @@ def measure(case: Case, repeats: int, seconds: float, threads: int, torch, rates
         for turn in range(repeats):
             if turn and time.perf_counter() > stop:
                 break
-            rates.append(matrix_rate(threads))
+            products.append(matrix_rate(threads))
             parallel.set_num_threads(own)
-            turns["ms"] += timed(run)
+            if own not in rates:
+                rates[own] = bounds.rates(products[-1] if own == threads else matrix_rate(own))
+            turns["ms"] += ours.timed(case.spec, own, CALLS)[0] if ours else timed(run)
             if torch:
-                times, layout = torch.timed(case.spec, own)
+                times, layout = torch.timed(case.spec, own, CALLS)
                 turns["torch"] += times
             if own != threads:
                 parallel.set_num_threads(threads)
                 turns["all threads"] += timed(run)
                 if torch:
-                    turns["torch, all threads"] += torch.timed(case.spec, threads)[0]
+                    turns["torch, all threads"] += torch.timed(case.spec, threads, CALLS)[0]
             elif turn < REFERENCE_TURNS and case.group in WITH_REFERENCE:
                 kernels.use("reference")
                 turns["reference"] += timed(run, calls=1)
                 kernels.use("fast")
+        # What this processor could do says nothing about another.
+        bound = None if ours else bounds.least(run, rates[own])
     finally:
         kernels.use("fast")
         parallel.set_num_threads(threads)
     row = {"group": case.group, "name": case.name, "batch": case.spec["batch"], "threads": own,
-           "calls": len(turns["ms"]), "gflop": flops / 1e9, "torch_layout": layout}
+           "calls": len(turns["ms"]), "gflop": flops / 1e9, "bound_ms": bound, "torch_layout": layout}
     return row | _medians(turns, flops)
 
 
@@ -156,39 +144,42 @@ def bench(groups=DEFAULT_GROUPS, repeats=None, with_torch: bool = True, report=l
     report(done, total) is called after each.
 
     Gives {"machine": {...}, "matrix_gflops": rate, "matrix_gflops_range": [low, high],
-    "rows": [...], "summary": {...}}, ready for JSON. The range leaves out the lowest and the
-    highest tenth.
+    "product_gflops": rate, "copy_gbytes": rate, "rows": [...], "summary": {...}}, ready for JSON.
+    The range leaves out the lowest and the highest tenth; the two rates are what bound_ms is made
+    of (bounds.py).
 
     A row: group, name, batch, threads, calls (that count, of ours), gflop (arithmetic), ms
-    (median), gflops, share (of matrix_gflops), reference_ms, torch_ms, torch_layout, times_torch
-    (PyTorch's time / ours: above 1 ours is faster); of "threads" also thread_speedup and
-    torch_thread_speedup. What was not measured is None.
+    (median), bound_ms (the least that it could take), gflops, share (of matrix_gflops), reference_ms,
+    torch_ms, torch_layout, times_torch (PyTorch's time / ours: above 1 ours is faster); of
+    "threads" also thread_speedup and torch_thread_speedup. What was not measured is None.
     """
     threads = parallel.num_threads()
     if "threads" in groups and threads == 1:
         groups = [group for group in groups if group != "threads"]
         if not groups:
             raise ValueError("threads cannot be measured with 1 thread: give --threads 2 or more")
-    wanted = cases(groups)
-    torch = Torch() if with_torch else None
+    if "avx2" in groups and platform.machine().lower() not in ("x86_64", "amd64"):
+        raise ValueError(f"avx2 cannot be measured on {platform.machine()}, only on x86 processors")
+    wanted, sides = cases(groups), Sides(with_torch)
     try:
-        installed = torch if torch and torch.version else None
-        rates, rows = [], []
+        products, rates, rows = [], {}, []
         stop = time.perf_counter() + SECONDS if repeats is None else math.inf
         for done, case in enumerate(wanted):
             # Quick rows leave more to the slow ones, which come last.
             seconds = (stop - time.perf_counter()) / (len(wanted) - done)
-            rows.append(measure(case, repeats or TURNS, seconds, threads, installed, rates))
+            rows.append(measure(case, repeats or TURNS, seconds, threads, sides, products, rates))
             report(done + 1, len(wanted))
+        torch = sides.of(wanted[-1].group)[1]
     finally:
-        if torch:
-            torch.close()
-    rate, ordered = statistics.median(rates), sorted(rates)
-    tenth = len(rates) // 10
+        sides.close()
+    rate, ordered = statistics.median(products), sorted(products)
+    tenth = len(products) // 10
     for row in rows:
         row["share"] = row["gflops"] / rate
+    best = rates.get(threads) or next(iter(rates.values()))
     return {"machine": _machine(threads, torch.version if torch else None), "matrix_gflops": rate,
-            "matrix_gflops_range": [ordered[tenth], ordered[-1 - tenth]], "rows": rows, "summary": summary(rows)}
+            "matrix_gflops_range": [ordered[tenth], ordered[-1 - tenth]], "product_gflops": best.product / 1e6,
+            "copy_gbytes": best.copy / 1e6, "rows": rows, "summary": summary(rows)}
 
 
 def _machine(threads: int, torch_version) -> dict:

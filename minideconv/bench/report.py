@@ -18,7 +18,7 @@ def summary(rows) -> dict:
         if ratios:
             figures[f"{group}_times_torch"] = math.exp(statistics.fmean(map(math.log, ratios)))
     for row in rows:
-        if row["group"] in ("step", "pair", "pair4"):
+        if row["group"] in ("step", "avx2", "pair", "pair4"):
             figures[f"{row['group']}_times_torch"] = row["times_torch"]
         if row["group"] == "step":
             figures["step_share"] = row["share"]
@@ -37,7 +37,8 @@ def table(results) -> str:
                          for name in ("minideconv", "python", "numpy", "numba", "torch"))
     lines = [f"{machine['processor']}, {machine['threads']} of {machine['available_threads']} threads; {versions}"]
     lines += machine["blas"]
-    lines += [f"a large float32 matrix product in NumPy: {rate:.0f} GFLOP/s (100 % below)"]
+    lines += [f"a large float32 matrix product in NumPy: {rate:.0f} GFLOP/s (100 % below); the fastest here: "
+              f"{results['product_gflops']:.0f}; a large copy: {results['copy_gbytes']:.0f} GB/s"]
     low, high = results["matrix_gflops_range"]
     if low < STEADY * high:
         lines += [f"NOT TO BE TRUSTED: that product ran at anything from {low:.0f} to {high:.0f} GFLOP/s, "
@@ -49,23 +50,25 @@ def table(results) -> str:
         if row["group"] != former:
             former = row["group"]
             lines += ["", GROUPS[former],
-                      f"{'':<46}{'GFLOP':>7}{'ms':>9}{'GFLOP/s':>9}{'share':>7}{'readable':>10}{'PyTorch':>9}  speed"]
+                      f"{'':<46}{'GFLOP':>7}{'ms':>9}{'bound':>8}{'GFLOP/s':>9}{'share':>7}{'readable':>10}{'PyTorch':>9}"
+                      "  speed"]
         lines.append(_line(row))
     lines += ["", *_sentences(results)]
     return "\n".join(lines) + "\n\n" + EXPLANATION
 
 
 EXPLANATION = """\
-ms: median. readable: the same with the reference kernels (plain NumPy), ms. PyTorch: ms, in the memory
-layout named. speed: PyTorch's time / ours. GFLOP: arithmetic of the matrix products, 2 * N*OH*OW * KH*KW*C*O
-for each of a layer's three (OH x OW: its smaller side); a method that needs fewer multiplications shows as
-more GFLOP/s. share: of the large matrix product's rate."""
+ms: median. bound: what the operations take at least, their (fewest) products at the fastest rate of a large one,
+their arrays at that of a large copy. readable: the same with the reference kernels (plain NumPy), ms.
+PyTorch: ms, in the memory layout named. speed: PyTorch's time / ours. GFLOP: arithmetic of the matrix products,
+2 * N*OH*OW * KH*KW*C*O for each of a layer's three (OH x OW: its smaller side); a method that needs fewer
+multiplications shows as more GFLOP/s. share: of the large matrix product's rate in NumPy."""
 
 
 def _line(row) -> str:
     """One row of the table."""
-    return (f"{row['name']:<46}{row['gflop']:7.2f}{row['ms']:9.2f}{row['gflops']:9.0f}{row['share']:7.0%}"
-            f"{_number(row['reference_ms']):>10}{_number(row['torch_ms']):>9}"
+    return (f"{row['name']:<46}{row['gflop']:7.2f}{row['ms']:9.2f}{_number(row['bound_ms']):>8}"
+            f"{row['gflops']:9.0f}{row['share']:7.0%}{_number(row['reference_ms']):>10}{_number(row['torch_ms']):>9}"
             + (f"  {row['times_torch']:.2f}x {row['torch_layout']}" if row["torch_ms"] else ""))
 
 
@@ -78,7 +81,8 @@ def _sentences(results) -> list[str]:
     figures = results["summary"]
     names = {"layers_times_torch": "layers, geometric mean",
              "layers4x4_times_torch": "4x4 stride-2 layers, geometric mean",
-             "step_times_torch": "the GAN step", "pair_times_torch": "the 256x256x3 pair, batch 1",
+             "step_times_torch": "the GAN step", "avx2_times_torch": "the GAN step, AVX2 on both sides",
+             "pair_times_torch": "the 256x256x3 pair, batch 1",
              "pair4_times_torch": "the 256x256x3 pair, batch 4"}
     lines = [f"{name}: {figures[key]:.2f} times PyTorch's speed" for key, name in names.items() if figures.get(key)]
     if "step_share" in figures:

@@ -1,21 +1,9 @@
-"""The PyTorch side of `minideconv bench`: a process that measures one case at a time,
-when asked for it over a pipe.
-
-A process of its own, because two engines in one process share more than the processor: the
-allocator (whose thresholds one engine's arrays change for the other's), and threads that spin for
-a while after their work. Asked in turns in one process, and each turn begun with a call that does
-not count, our side came out within 4 % of the same turns in two processes, PyTorch's between 2 %
-faster and 15 % slower.
-
-It reads one JSON object a line from stdin, {"case": {...}, "threads": 2, "calls": 3}, and answers
-with one, {"ms": [...], "layout": "channels_last"}: the time of each call after one that does not
-count. Between questions it sleeps. Only this file imports torch; its first answer says whether it
-can.
+"""The PyTorch side of `minideconv bench`: a process that peers.py asks. Only this file imports torch;
+its first answer says whether it can.
 """
 import json
-import os
-import sys
-import time
+
+from .peers import milliseconds, serve
 
 
 def main() -> None:
@@ -23,29 +11,9 @@ def main() -> None:
     try:
         import torch
     except ImportError:
-        print(json.dumps({"torch": None}), flush=True)
+        print(json.dumps({"version": None}), flush=True)
         return
-    print(json.dumps({"torch": torch.__version__}), flush=True)
-    current, layout, run = None, None, None
-    for line in sys.stdin:
-        question = json.loads(line)
-        torch.set_num_threads(question["threads"])
-        if question["case"] != current:
-            run = None                                          # the former case's memory is given back first
-            current = question["case"]
-            layout, run = _faster(torch, current)
-        run()
-        answer = {"ms": [_milliseconds(run) for _ in range(question["calls"])], "layout": layout}
-        try:
-            print(json.dumps(answer), flush=True)
-        except BrokenPipeError:                                 # whoever asked is gone
-            os._exit(0)
-
-
-def _milliseconds(run) -> float:
-    start = time.perf_counter()
-    run()
-    return 1e3 * (time.perf_counter() - start)
+    serve(torch.__version__, torch.set_num_threads, lambda case: _faster(torch, case))
 
 
 def _faster(torch, case):
@@ -56,7 +24,7 @@ def _faster(torch, case):
     for layout in ("channels_last", "contiguous"):
         run = _build(torch, case, torch.channels_last if layout == "channels_last" else torch.contiguous_format)
         run()
-        candidates.append((min(_milliseconds(run) for _ in range(2)), layout, run))
+        candidates.append((min(milliseconds(run) for _ in range(2)), layout, run))
     return min(candidates, key=lambda candidate: candidate[0])[1:]
 
 

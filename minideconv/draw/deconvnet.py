@@ -97,7 +97,7 @@ def _frame(axes, maps):
 
 def _run_command(args):
     from ..metrics import unit_images
-    from ..metrics.classifier import Classifier, shipped
+    from ..models.classifier import Classifier, shipped
     network = shipped()
     name = saliency.names_of(network)[saliency.layer_number(network, args.layer)]
     if args.count < 1:
@@ -114,7 +114,7 @@ def _run_command(args):
         images = images[which]
     else:
         images, units = images[:args.count], tuple(args.unit)
-    fresh = Classifier(np.random.default_rng(args.seed)) if args.random else None
+    fresh = Classifier(rng=np.random.default_rng(args.seed)) if args.random else None
     print(f"wrote {save(draw_deconvnet(network, images, args.layer, units, fresh, title), args.out)}")
 
 
@@ -123,11 +123,11 @@ def register(commands) -> None:
     command = commands.add_parser(
         "deconvnet", help="what a unit of the classifier responds to: deconvnet, gradient, guided backpropagation",
         description=saliency.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="layers of the classifier of digits that comes with the package:\n"
-               "  0, 2, 4  convolutions to (14, 14, 16), (7, 7, 32), (4, 4, 64)    1, 3, 5  leaky ReLU after each\n"
-               "  6  flatten    7, 8  128 features, leaky ReLU    9  ten logits, one for each digit\n"
+        epilog="layers of the classifier of MNIST's digits that comes with the package (models/classifier.py):\n"
+               "  0, 3, 6  convolutions to (28, 28, 16), (14, 14, 32), (7, 7, 64)    1, 4, 7  max pooling after each\n"
+               "  2, 5, 8  ReLU after that    9  flatten, 576 features    10  ten logits, one for each digit\n"
                "For a network of your own: minideconv.draw.deconvnet.draw_deconvnet(network, images, layer, unit).")
-    command.add_argument("--layer", type=int, default=9, metavar="L", help="the unit's layer (%(default)s)")
+    command.add_argument("--layer", type=int, default=10, metavar="L", help="the unit's layer (%(default)s)")
     command.add_argument("--unit", type=int, nargs="+", default=[3], metavar="U", help=(
         "one number: a channel (or a feature), in the images that excite it most, each at its strongest place; three: "
         "row, column and channel, in the first images (default 3)"))

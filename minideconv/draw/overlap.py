@@ -31,7 +31,7 @@ def _plane(axes, values, caption, numbers=None, **shades):
 
 def _ratio_text(counts, period) -> str:
     ratio = stacks.unevenness(counts, period)
-    return "even inside" if ratio == 1 else f"uneven: most / fewest = {ratio:.3g}"
+    return "even inside" if ratio == 1 else f"most / fewest = {ratio:.3g}"
 
 
 @style()
@@ -73,48 +73,46 @@ def _settings(layer) -> str:
 
 @style()
 def draw_spectra(designs=None, size=None, gradient: bool = False, networks: int = 64, seed: int = 0):
-    """A Figure: for each design, the predicted counts beside what
-    `networks` untrained networks do.
+    """A Figure: what `networks` untrained networks of each design do, in three rows.
 
-    That is strength, the texture they make of an input that has none, and the log power spectrum:
-    peaks at multiples of 1 / stride are a checkerboard. designs: name -> stack (texts, see
-    stacks.parse); by default four generators that double a picture twice, or with gradient=True
-    three discriminators that halve it twice. size (H, W) of the input: by default (8, 8) and
-    (32, 32).
+    What one network makes of an input that has no detail, so that all texture is the layers' own; the
+    mean square per pixel over all networks, beside what the counts predict; the log power spectrum of
+    such textures, where peaks at multiples of 1 / stride are a checkerboard. designs: name -> stack
+    (texts, see stacks.parse); by default four generators that double a picture twice, or with
+    gradient=True three discriminators that halve it twice, measured in the same way. size (H, W) of
+    the input: by default (8, 8) and (32, 32).
     """
     designs = designs or (stacks.HALVINGS if gradient else stacks.DOUBLINGS)
     size = size or ((32, 32) if gradient else (8, 8))
     what = "Gradients from discriminators" if gradient else "Images from generators"
-    figure = new_figure(2.45 * len(designs) + 0.5, 9.7, f"{what} that were never trained ({networks} networks each)")
-    rows = figure.subplots(4, len(designs), squeeze=False)
+    figure = new_figure(1.9 * len(designs) + 0.5, 6.3, f"{what} that were never trained")
+    rows = figure.subplots(3, len(designs), squeeze=False)
     for column, (name, stack) in zip(rows.T, designs.items(), strict=True):
         column[0].set_title(f"{name}\n{stack}")
         _draw_design(column, stack, size, gradient, networks, seed)
-    texts = ("predicted:\npaths per pixel / mean", "measured:\nmean square per pixel",
-             "one network, flat input:\nits own texture",
-             f"log power spectrum{' of squares' if gradient else ''}\n(cycles per pixel)")
+    texts = ("one network's\ntexture from\na flat input", f"mean square\nper pixel,\n{networks} networks",
+             "log power\nspectrum of\ntheir textures")
     for axes, text in zip(rows[:, 0], texts, strict=True):
         axes.set_ylabel(text)
     return figure
 
 
 def _draw_design(column, stack, size, gradient, networks, seed):
-    """One column of draw_spectra: counts, strength, texture and spectrum of a stack."""
+    """One column of draw_spectra: texture, strength and spectrum of a stack."""
     period = stacks.period_of(stacks.parse(stack))
     counts = (stacks.gradient_maps if gradient else stacks.overlap_maps)(stack, size)[-1]
     measure = stacks.untrained_gradients if gradient else stacks.untrained_images
-    planes = measure(stack, size, networks, seed=seed)
-    texture = measure(stack, size, networks=1, samples=1, seed=seed, flat=True)[0]
-    strength = (planes ** 2).mean(axis=0)
+    strength = (measure(stack, size, networks, seed=seed) ** 2).mean(axis=0)
+    textures = measure(stack, size, networks, seed=seed, flat=True)
     correlation = np.corrcoef(strength.ravel(), counts.ravel())[0, 1]
-    _plane(column[0], counts / counts.mean(), _ratio_text(counts, period), vmin=0, vmax=2.5)
-    _plane(column[1], strength, f"correlation with the prediction {correlation:.2f}", vmin=0, vmax=2.5)
-    _plane(column[2], texture, "", cmap="gray", vmin=-3, vmax=3)
-    axes, spectrum = column[3], stacks.power_spectrum(planes ** 2 if gradient else planes)
-    axes.imshow(np.log10(spectrum / np.median(spectrum)), extent=(-0.5, 0.5, 0.5, -0.5), vmin=-1, vmax=2)
+    _plane(column[0], textures[0], "", cmap="gray", vmin=-3, vmax=3)
+    caption = f"counted: {_ratio_text(counts, period)}\ncorrelation with it {correlation:.2f}"
+    _plane(column[1], strength, caption, vmin=0, vmax=2.5)
+    axes, spectrum = column[2], stacks.power_spectrum(textures)
+    axes.imshow(np.log10(spectrum / spectrum.max() + 1e-9), extent=(-0.5, 0.5, 0.5, -0.5), vmin=-4, vmax=0)
     axes.set_xticks([-0.5, -0.25, 0, 0.25], ["-1/2", "-1/4", "0", "1/4"])
     axes.set_yticks([-0.5, -0.25, 0, 0.25], ["-1/2", "-1/4", "0", "1/4"])
-    axes.set_xlabel(f"power at multiples of 1/{period}:\n{stacks.peak(spectrum, period):.1f} x those beside them")
+    axes.set_xlabel(f"at multiples of 1/{period}\n{stacks.peak(spectrum, period):.0f} x those beside them")
 
 
 def _run_command(args):

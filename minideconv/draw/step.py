@@ -6,6 +6,8 @@ column beside the kernel as a column, and their products; the features so far; h
 has been read. A frame of a transposed convolution: the features; the kernel times one feature, and
 where each product lands; the image so far, crop included; how often each pixel has been written.
 """
+import textwrap
+
 import numpy as np
 
 from . import walk as walks
@@ -16,25 +18,30 @@ NUMBERS = 14            # cells along an edge up to which they show numbers, abo
 SMALLEST_FONT = 5       # points: where numbers would have to be smaller, shades take over
 TABLE_ROWS = 16         # taps up to which the products stand in a table with their pixels
 MOST_FRAMES = 100       # of an animation; longer walks show every second, third, ... step
-WIDTH, ROW, LEGEND = 10.5, 2.9, 0.6         # inches: the figure, one frame, the legend below
+ROW, LEGEND = 2.9, 0.6                      # inches: one frame, the legend below
+# Width of the figure, left edges and widths of a frame's panels: with the table of products, and without.
+WIDE, NARROW = (10.5, (0.25, 2.85, 5.55, 8.15), (2.3, 2.5, 2.3, 2.3)), (6.4, (0.15, 2.25, 4.35), (1.9, 1.9, 1.9))
 
 
 @style()
-def strip(walk, frames=3):
+def strip(walk, frames=3, products=True):
     """A Figure with some steps of a walk below each other:
-    `frames` evenly spread ones, or those of a list of step indices.
+    `frames` evenly spread ones, or those of a list of step indices. products=False leaves out the
+    table of products: three panels, whose text stays readable on a narrow page.
     """
     chosen = _spread(len(walk.steps), frames) if isinstance(frames, int) else list(frames)
     for index in chosen:
         if not 0 <= index < len(walk.steps):
             raise ValueError(f"frames must name steps 0 to {len(walk.steps) - 1}; got {index}")
-    heading = 0.2 + 0.2 * len(walks.describe(walk).splitlines())
+    layout, columns = (WIDE, 5) if products else (NARROW, 2)
+    text = _wrapped(walks.describe(walk), layout)
+    heading = 0.2 + 0.2 * len(text.splitlines())
     height = heading + ROW * len(chosen) + LEGEND
-    figure = new_figure(WIDTH, height, layout="none")
-    _heading(figure, walk, height)
+    figure = new_figure(layout[0], height, layout="none")
+    _heading(figure, text, height)
     for place, index in enumerate(chosen):
-        _frame(figure, walk, index, top=heading + ROW * place, height=height)
-    _legend(figure, walk, height)
+        _frame(figure, walk, index, layout, top=heading + ROW * place, height=height)
+    _legend(figure, walk, height, columns)
     return figure
 
 
@@ -46,13 +53,13 @@ def animation(walk, seconds: float = 0.8):
     chosen = _spread(len(walk.steps), MOST_FRAMES)
     heading = 0.2 + 0.2 * len(walks.describe(walk).splitlines())
     height = heading + ROW + LEGEND
-    figure = new_figure(WIDTH, height, layout="none")
+    figure = new_figure(WIDE[0], height, layout="none")
 
     def draw_frame(number):
         figure.clear()
-        _heading(figure, walk, height)
-        _frame(figure, walk, chosen[number], top=heading, height=height)
-        _legend(figure, walk, height)
+        _heading(figure, walks.describe(walk), height)
+        _frame(figure, walk, chosen[number], WIDE, top=heading, height=height)
+        _legend(figure, walk, height, columns=5)
     return new_animation(figure, draw_frame, len(chosen), seconds)
 
 
@@ -65,13 +72,18 @@ def _spread(count: int, wanted: int) -> list:
     return sorted(set(np.linspace(0, count - 1, wanted).round().astype(int).tolist()))
 
 
-def _heading(figure, walk, height):
+def _wrapped(text, layout) -> str:
+    """The text in lines that a figure of this layout has room for: 14 letters of 9 points to an inch."""
+    return "\n".join(textwrap.fill(line, int(14 * layout[0]), subsequent_indent="    ") for line in text.splitlines())
+
+
+def _heading(figure, text, height):
     """What the operation is and how its size comes about, at the top."""
-    figure.text(0.02, 1 - 0.1 / height, walks.describe(walk), va="top", ha="left", fontsize=9, linespacing=1.45)
+    figure.text(0.02, 1 - 0.1 / height, text, va="top", ha="left", fontsize=9, linespacing=1.45)
 
 
-def _frame(figure, walk, index, top, height):
-    """One step as a row of four panels whose upper edge lies `top` inches below the figure's."""
+def _frame(figure, walk, index, layout, top, height):
+    """One step as a row of panels whose upper edge lies `top` inches below the figure's."""
     step = walk.steps[index]
     cells = [(row + walk.window.padding[0], column + walk.window.padding[1]) for row, column in step.pixels]
     where = f"[{step.feature[0]}, {step.feature[1]}]"
@@ -79,16 +91,18 @@ def _frame(figure, walk, index, top, height):
         panels = ("features y", f"y{where} times every tap of w", "image so far: stamps add up", "times written")
     else:
         panels = ("image x", f"the window's column, times w: y{where}", "features y so far", "times read")
+    across, lefts, widths = layout
     axes = []
-    for title, left, width in zip(panels, (0.25, 2.85, 5.55, 8.15), (2.3, 2.5, 2.3, 2.3), strict=True):
-        box = (left / WIDTH, 1 - (top + ROW - 0.18) / height, width / WIDTH, (ROW - 0.7) / height)
+    for title, left, width in zip(panels if layout is WIDE else panels[:1] + panels[2:], lefts, widths, strict=True):
+        box = (left / across, 1 - (top + ROW - 0.18) / height, width / across, (ROW - 0.7) / height)
         axes.append(figure.add_axes(box, anchor="N"))
-        figure.text((left + width / 2) / WIDTH, 1 - (top + 0.46) / height, title, ha="center", va="bottom",
-                    fontsize=8.5)
-    figure.text(0.25 / WIDTH, 1 - (top + 0.22) / height, f"step {index + 1} of {len(walk.steps)}", va="bottom",
+        figure.text((left + width / 2) / across, 1 - (top + 0.46) / height, title, ha="center", va="bottom",
+                    fontsize=8.5 if layout is WIDE else 9)
+    figure.text(lefts[0] / across, 1 - (top + 0.22) / height, f"step {index + 1} of {len(walk.steps)}", va="bottom",
                 fontsize=9, weight="bold")
-    source, table, result, count = axes
-    _products(table, walk, step)
+    if layout is WIDE:
+        _products(axes.pop(1), walk, step)
+    source, result, count = axes
     if walk.transposed:
         _grid(source, walk.source, marked=[step.feature])
         _grid(result, step.result, marked=cells)
@@ -234,7 +248,7 @@ def _number(value) -> str:
     return f"{value + 0.0:.3g}"
 
 
-def _legend(figure, walk, height):
+def _legend(figure, walk, height, columns):
     """What the fills and hatches mean: only those that this picture has."""
     from matplotlib.patches import Patch
     kinds = walks.kinds(walk)
@@ -248,7 +262,7 @@ def _legend(figure, walk, height):
             entries.append(Patch(facecolor="none", edgecolor="#777777", linewidth=0.5, hatch=HATCH[kind], label=label))
     if not walk.transposed:
         entries.append(Patch(facecolor=PALETTE["faint"], edgecolor="#999999", linewidth=0.5, label="not computed yet"))
-    figure.legend(handles=entries, loc="lower center", ncols=len(entries), bbox_to_anchor=(0.5, 0.06 / height),
+    figure.legend(handles=entries, loc="lower center", ncols=columns, bbox_to_anchor=(0.5, 0.06 / height),
                   columnspacing=1.4, handlelength=2.2)
 
 

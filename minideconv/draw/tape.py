@@ -5,6 +5,7 @@ A tape that was recorded while walking back (`create_graph=True`) is drawn in th
 operations in another tone: gradients are made of ordinary operations. What the boxes say is in
 boxes.py, where they stand in layering.py.
 """
+from collections import Counter
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from . import layering
 from .boxes import describe, history, named, reached_from, shape_of
 from .figure import PALETTE, new_figure, save, style
 
-LINE_HEIGHT, ROW_HEIGHT = 0.135, 0.94           # inches; text is in 7 points
+LINE_HEIGHT, ROW_HEIGHT, ARROW_GAP = 0.135, 0.94, 0.3           # inches; text is in 7 points
 KINDS = {                   # kind of box -> outline, fill, line width, corners
     "operation": (PALETTE["dark"], PALETTE["paper"], 0.9, "round,pad=0.02,rounding_size=0.06"),
     "operation of the walk back": (PALETTE["dark"], PALETTE["middle"], 0.9, "round,pad=0.02,rounding_size=0.06"),
@@ -65,11 +66,12 @@ def draw_tape(output, names=None, wanted=None, first=None, title: str = "", long
     boxes = [describe(t, labels, reached, gradients, first) for t in tensors]
     number = {tensor: i for i, tensor in enumerate(tensors)}
     parents = [[number[i] for i in t.node.inputs] if t.node else [] for t in tensors]
-    edges = sorted({(p, child) for child, above in enumerate(parents) for p in above})
+    uses = Counter((p, child) for child, above in enumerate(parents) for p in above)      # x * x: two of one edge
+    edges = sorted(uses)
     positions, bends = layering.place(parents, [box.width + 0.3 for box in boxes], _beside(tensors, parents, edges))
     rows = 1 + max(row for _, row in positions)
     sheet = _sheet(boxes, positions, bends, _columns(rows, edges, positions, longest) + [rows])
-    walked = {(a, b): tensors[a] in reached for a, b in edges}
+    walked = {(a, b): (tensors[a] in reached, uses[a, b]) for a, b in edges}
     title = title or f"The tape of a result {shape_of(output)}: {len(tensors)} boxes"
     return _paint(boxes, positions, bends, walked, sheet, title)
 
@@ -78,7 +80,7 @@ def _beside(tensors, parents, edges) -> dict:
     """Leaf -> the box that it stands next to: its only child, where that has other parents too."""
     children = {i: [b for a, b in edges if a == i] for i in range(len(tensors))}
     single = {i: children[i][0] for i, t in enumerate(tensors) if t.node is None and len(children[i]) == 1}
-    return {leaf: child for leaf, child in single.items() if len(parents[child]) > 1}
+    return {leaf: child for leaf, child in single.items() if len(set(parents[child])) > 1}
 
 
 class Sheet(NamedTuple):
@@ -118,7 +120,7 @@ def _sheet(boxes, positions, bends, bounds) -> Sheet:
 
 def _paint(boxes, positions, bends, walked, sheet, title):
     """The Figure, from positions in inches across and rows down. walked:
-    edge -> a gradient flows along it.
+    edge -> (a gradient flows along it, how often its end uses its start: so many arrows).
     """
     across = max(sheet.width, 8.0)
     figure = new_figure(across, sheet.height + 1.15, title, layout="none")
@@ -126,11 +128,15 @@ def _paint(boxes, positions, bends, walked, sheet, title):
     axes.set_axis_off()
     axes.set_xlim((sheet.width - across) / 2, (sheet.width + across) / 2)
     axes.set_ylim(sheet.height + 0.55, -0.6)
-    for (a, b), solid in walked.items():
+    for (a, b), (solid, count) in walked.items():
         points = [sheet.spot(*point) for point in (positions[a], *bends.get((a, b), []), positions[b])]
         column = sheet.column(positions[b][1])
         leap = (sheet.gutters[column], sheet.height) if column != sheet.column(positions[a][1]) else None
-        _arrow(axes, _route(points, boxes[a], boxes[b], leap), solid)
+        route = _route(points, boxes[a], boxes[b], leap)
+        down = route[0][1] != route[1][1]
+        for place in range(count):
+            aside = (place - (count - 1) / 2) * ARROW_GAP
+            _arrow(axes, [(x + aside * down, y + aside * (not down)) for x, y in route], solid)
     for box, position in zip(boxes, positions, strict=True):
         _box(axes, box, *sheet.spot(*position))
     _legend(axes, {box.kind for box in boxes})

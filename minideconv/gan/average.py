@@ -13,7 +13,8 @@ def follow(average, generator, rounds: int, longest: float) -> None:
     """
     share = 1 - min(longest, (1 + rounds) / (10 + rounds))
     for mine, parameter in zip(average.parameters(), generator.parameters(), strict=True):
-        weight = mine.data
+        mine.memory.write()
+        weight = mine.array
         weight += weight.dtype.type(share) * (parameter.array - weight)
     for mine, module in zip(average.modules(), generator.modules(), strict=True):
         for name, value in vars(module).items():

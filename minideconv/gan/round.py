@@ -67,14 +67,14 @@ def play_round(players: Players, loss, real, latents, labels=None, *, rng=None, 
 
     discriminator_optimizer.zero_grad()
     loss_d, parts_d = _total("discriminator", loss.discriminator(turn), step)
-    loss_d.backward(inputs=discriminator.parameters())
+    loss_d.backward(inputs=discriminator_optimizer.params)
     discriminator_optimizer.step()
     loss_d = loss_d.item()              # lets go of the tape, and of all that was kept for the walk back
 
     turn = turn._replace(fake=fake)
     generator_optimizer.zero_grad()
     loss_g, parts_g = _total("generator", loss.generator(turn), step)
-    loss_g.backward(inputs=generator.parameters())      # D's own gradients are not asked for, so never computed
+    loss_g.backward(inputs=generator_optimizer.params)  # D's own gradients are not asked for, so never computed
     generator_optimizer.step()
     return {"discriminator_loss": loss_d, "generator_loss": loss_g.item(), **parts_d, **parts_g}
 

@@ -14,7 +14,7 @@ import numpy as np
 from .. import functional as F
 from .. import nn
 from ..conventions import Layer
-from ..models import conditional, dcgan, mlp
+from ..models import conditional, dcgan, mlp, pair, unet
 from ..shapes import padding_pairs, transposed_size, transposed_window
 from ..tensor import Tensor, no_grad
 
@@ -72,6 +72,18 @@ def _compared(network) -> list:
     return [("features", network.features), last]
 
 
+def _skipping(network) -> list:
+    down = [step for place, part in enumerate(network.down) for step in (("", Keep(f"size {place}")),
+                                                                         (f"down.{place}", part))]
+    up = [step for place, part in enumerate(network.up)
+          for step in ((f"up.{place}", part), ("", Meet(f"size {len(network.up) - 1 - place}")))]
+    return [("start", network.start), *down, *up, ("last", network.last)]
+
+
+def _only(network) -> list:
+    return [("layers", network.layers)]
+
+
 # What a network's forward does, as (name of the part, part).
 CHAINS = {
     nn.Sequential: lambda network: [(str(place), layer) for place, layer in enumerate(network.layers)],
@@ -80,6 +92,7 @@ CHAINS = {
     dcgan.RadfordGenerator: _radford, dcgan.RadfordDiscriminator: _radford,
     mlp.Generator: _layered, mlp.PointGenerator: _layered, mlp.PointDiscriminator: _layered,
     mlp.Discriminator: lambda network: [("", nn.Flatten()), *_layered(network)],
+    pair.Generator: _only, pair.Discriminator: _only, unet.UNet: _skipping,
     mlp.Maxout: lambda network: [("linear", network.linear), ("", Pieces(network.pieces))],
 }
 FUNCTIONS = {F.relu: nn.ReLU(), F.leaky_relu: nn.LeakyReLU(), F.sigmoid: nn.Sigmoid(), F.tanh: nn.Tanh()}

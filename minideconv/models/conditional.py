@@ -14,7 +14,7 @@ penalty on the slopes at each of them. All weights begin at a size that fits the
 import numpy as np
 
 from .. import nn
-from ..tensor import Tensor
+from ..tensor import parameter
 from .dcgan import join, plan
 
 HIDDEN = 256            # features that the discriminator compares
@@ -42,7 +42,7 @@ class Generator(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.ConvTranspose2d):      # PyTorch's start: larger where few channels come out
                 taps_out = np.prod(module.weight.shape[:3])
-                module.weight.data = nn.init.uniform(module.weight.shape, float(taps_out) ** -0.5, rng=rng)
+                module.weight.own(nn.init.uniform(module.weight.shape, float(taps_out) ** -0.5, rng=rng))
 
     def forward(self, z, labels=None):
         x = self.start(join(z, labels, self.classes))
@@ -57,7 +57,7 @@ class Embedding(nn.Module):
     """
 
     def __init__(self, classes, features, *, rng=None):
-        self.weight = Tensor(nn.init.uniform((classes, features), features ** -0.5, rng=rng), requires_grad=True)
+        self.weight = parameter(nn.init.uniform((classes, features), features ** -0.5, rng=rng))
 
     def forward(self, labels):
         return self.weight[np.asarray(labels)]

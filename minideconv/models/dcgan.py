@@ -50,9 +50,9 @@ def small_weights(module, rng) -> None:
     """
     for part in module.modules():
         if isinstance(part, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-            part.weight.data = nn.init.normal(part.weight.shape, 0.02, rng=rng)
+            part.weight.own(nn.init.normal(part.weight.shape, 0.02, rng=rng))
             if part.bias is not None:
-                part.bias.data = np.zeros_like(part.bias.data)
+                part.bias.own(np.zeros_like(part.bias.array))
 
 
 def one_hot(labels, classes: int) -> np.ndarray:

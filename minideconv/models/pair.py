@@ -36,6 +36,19 @@ def _stack(*layers) -> list:
     return [part for layer in layers for part in (layer, nn.LeakyReLU(SLOPE))]
 
 
+def he_start(network, rng) -> None:
+    """Kernels from N(0, 2 / ((1 + slope^2) * n)), n the numbers that an output sums (He et al. 2015), so that signals
+    keep their size from layer to layer; biases stay as they are drawn.
+
+    An output of a transposed layer sums the taps of every stride-th row and column only: n is fan_in / stride^2.
+    """
+    for part in network.modules():
+        if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)):
+            transposed = isinstance(part, nn.ConvTranspose2d)
+            weight = nn.init.he_normal(part.weight.shape, SLOPE, transposed=transposed, rng=rng)
+            part.weight.data = weight * np.float32(part.stride[0] if transposed else 1)
+
+
 class Generator(nn.Module):
     """Images float32 (N, H, W, C) -> images float32 (N, H, W, C), unbounded.
 
@@ -51,6 +64,7 @@ class Generator(nn.Module):
                     nn.Conv2d(64, 32, 4, 2, "same", rng=rng),                   # (N, H/2, W/2, 32)
                     nn.ConvTranspose2d(32, 32, 4, 2, "same", rng=rng)),         # (N, H, W, 32)
             nn.Conv2d(32, channels, 4, 1, "same", rng=rng))                     # (N, H, W, C)
+        he_start(self, rng)
 
     def forward(self, images):
         return self.layers(images)
@@ -70,6 +84,7 @@ class Discriminator(nn.Module):
         self.layers = nn.Sequential(
             *_stack(*(nn.Conv2d(one, other, 4, 2, "same", rng=rng) for one, other in zip(narrow, WIDTHS, strict=True))),
             nn.Flatten(), nn.Linear(int(np.prod((height // 16, width // 16, WIDTHS[-1]))), 1, rng=rng))
+        he_start(self, rng)
 
     def forward(self, images):
         return self.layers(images)

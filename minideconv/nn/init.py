@@ -96,3 +96,15 @@ def bilinear(shape: Shape) -> np.ndarray:
     kernel = np.zeros(shape, np.float32)
     kernel[:, :, np.arange(shape[2]), np.arange(shape[2])] = np.outer(tent(shape[0]), tent(shape[1]))[:, :, None]
     return kernel
+
+
+def icnr(shape: Shape, r: int, draw=he_normal, *, rng: np.random.Generator | None = None) -> np.ndarray:
+    """The kernel (KH, KW, C, O) of a convolution in front of pixel_shuffle(r): the r * r channels that become one block
+    of pixels start alike, so that the two begin as a convolution whose pixels are repeated, without a checkerboard.
+
+    (Aitken et al. 2017, "Checkerboard artifact free sub-pixel convolution".) draw(shape, rng=rng) gives the kernel
+    (KH, KW, C, O / r^2) that is repeated. Raises ValueError where r^2 does not divide O.
+    """
+    if len(shape) != 4 or r < 1 or shape[3] % (r * r):
+        raise ValueError(f"shape must be (KH, KW, C, O), O a multiple of r * r = {r * r}; got {tuple(shape)}")
+    return np.repeat(draw((*shape[:3], shape[3] // (r * r)), rng=rng), r * r, axis=3)

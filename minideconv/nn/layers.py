@@ -12,7 +12,7 @@ import numpy as np
 from .. import functional as F
 from .. import shapes
 from ..ops import matmul, reshape
-from ..tensor import Tensor, as_tensor
+from ..tensor import Tensor, as_tensor, parameter
 from . import init
 from .module import Module
 
@@ -45,8 +45,8 @@ class Linear(Module):
     def __init__(self, in_features: int, out_features: int, bias: bool = True, *, rng: Rng = None):
         _positive(in_features=in_features, out_features=out_features)
         rng, bound = init.generator(rng), in_features ** -0.5
-        self.weight = Tensor(init.uniform((in_features, out_features), bound, rng=rng), requires_grad=True)
-        self.bias = Tensor(init.uniform((out_features,), bound, rng=rng), requires_grad=True) if bias else None
+        self.weight = parameter(init.uniform((in_features, out_features), bound, rng=rng))
+        self.bias = parameter(init.uniform((out_features,), bound, rng=rng)) if bias else None
 
     def forward(self, x: Any) -> Tensor:
         x = as_tensor(x, self.weight)
@@ -85,8 +85,8 @@ class _Conv(Module):
         shape = (*self.kernel_size, channels[0] // groups, channels[1])
         bound = (init.fans(shape)[1] // groups if transposed else init.fans(shape)[0]) ** -0.5
         outputs = channels[0] if transposed else channels[1]
-        self.weight = Tensor(init.uniform(shape, bound, rng=rng), requires_grad=True)
-        self.bias = Tensor(init.uniform((outputs,), bound, rng=rng), requires_grad=True) if bias else None
+        self.weight = parameter(init.uniform(shape, bound, rng=rng))
+        self.bias = parameter(init.uniform((outputs,), bound, rng=rng)) if bias else None
 
     def describe(self) -> str:
         return f"weight={self.weight.shape}, stride={self.stride}, padding={self.padding}, bias={self.bias is not None}"
@@ -152,8 +152,8 @@ class BatchNorm2d(Module):
         if not 0 <= momentum <= 1 or not 0 <= eps < np.inf:
             raise ValueError(f"momentum must lie in [0, 1] and eps be at least 0; got momentum={momentum!r}, "
                              f"eps={eps!r}")
-        self.weight = Tensor(np.ones(num_features, np.float32), requires_grad=True) if affine else None
-        self.bias = Tensor(np.zeros(num_features, np.float32), requires_grad=True) if affine else None
+        self.weight = parameter(np.ones(num_features, np.float32)) if affine else None
+        self.bias = parameter(np.zeros(num_features, np.float32)) if affine else None
         self.running_mean = np.zeros(num_features, np.float32) if track_running_stats else None
         self.running_var = np.ones(num_features, np.float32) if track_running_stats else None
 

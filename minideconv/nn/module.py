@@ -132,7 +132,7 @@ class Module:
                 raise ValueError(f"{name} is a read-only buffer, which cannot take over an array")
         for name, value in own.items():
             if isinstance(value, Tensor):
-                value.data = arrays[name].astype(value.dtype)
+                value.own(arrays[name].astype(value.dtype))
             else:
                 value[...] = arrays[name]
 
@@ -263,4 +263,4 @@ def _once(named: dict[str, Any]) -> dict[str, Any]:
 
 
 def _array(value: Any) -> Any:
-    return value.data if isinstance(value, Tensor) else value
+    return value.array if isinstance(value, Tensor) else value

@@ -123,28 +123,14 @@ class Config:
         if self.decay_to is None:
             self.decay_to = planned
         self.image_shape = tuple(self.image_shape)
-        self._check_types()
+        check_types(self)
         # A run that ends before its preset's end is that run interrupted: it goes on as if it had
         # not been.
         self.decay_to = max(self.steps, self.decay_to)
 
     def rate(self, step: int) -> float:
         """The learning rate of the round before which `step` were played."""
-        begin = self.decay_from * self.decay_to
-        if step < begin or self.decay_from == 1:
-            return self.learning_rate
-        return self.learning_rate * (self.decay_to - step) / (self.decay_to - begin)
-
-    def _check_types(self):
-        kinds = {int: numbers.Integral, float: numbers.Real}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type in kinds:
-                if isinstance(value, bool) or not isinstance(value, kinds[field.type]):
-                    raise TypeError(f"{field.name} must be of type {field.type.__name__}; got {value!r}")
-                setattr(self, field.name, field.type(value))            # NumPy's own numbers have no JSON
-            elif field.type is str and not isinstance(value, str):
-                raise TypeError(f"{field.name} must be text; got {value!r}")
+        return falling_rate(self.learning_rate, step, self.decay_from, self.decay_to)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -160,16 +146,10 @@ class Config:
         """The configuration that to_json wrote, or version 0.1.0. ValueError, one line, for any
         other text.
         """
-        try:
-            settings = json.loads(text)
-        except ValueError as error:
-            raise ValueError(f"not a configuration of a run: {error}") from error
-        if not isinstance(settings, dict):
-            raise ValueError(f"not a configuration of a run: a {type(settings).__name__} instead of an object")
-        written = settings.pop("format", 0)
-        if not isinstance(written, int) or written > FORMAT:
-            raise ValueError(f"its format is {written}, newer than this version's {FORMAT}: update minideconv")
-        settings = settings if written >= 2 else {**FORMER, **settings}
+        settings = read_settings(text, FORMAT)
+        if "kind" in settings:
+            raise ValueError(f"a {settings['kind']} run, no GAN's: the program that began it goes on with it")
+        settings = settings if settings.pop("format") >= 2 else {**FORMER, **settings}
         known = {field.name for field in fields(cls)}
         if unknown := [name for name in settings if name not in known]:
             raise ValueError(f"unknown setting {unknown[0]!r}")
@@ -177,3 +157,42 @@ class Config:
             return cls(**settings)
         except (TypeError, ValueError) as error:
             raise ValueError(f"not a configuration of a run: {str(error).replace('Config.__init__() ', '')}") from error
+
+
+# ---- what all configurations share
+
+def falling_rate(rate: float, step: int, share: float, end: int) -> float:
+    """`rate`, which after that share of the steps up to `end` falls to zero in a line; share 1: it stays."""
+    begin = share * end
+    return rate if step < begin or share == 1 else rate * (end - step) / (end - begin)
+
+
+def check_types(config) -> None:
+    """TypeError for a field of a configuration that is not of its type; NumPy's own numbers, which have no JSON,
+    become Python's.
+    """
+    kinds = {int: numbers.Integral, float: numbers.Real}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if field.type in kinds:
+            if isinstance(value, bool) or not isinstance(value, kinds[field.type]):
+                raise TypeError(f"{field.name} must be of type {field.type.__name__}; got {value!r}")
+            setattr(config, field.name, field.type(value))
+        elif field.type is str and not isinstance(value, str):
+            raise TypeError(f"{field.name} must be text; got {value!r}")
+
+
+def read_settings(text: str, newest: int) -> dict:
+    """The settings that a configuration's JSON text holds, "format" among them (0 where there is none). ValueError,
+    one line, for other text and for a format above `newest`.
+    """
+    try:
+        settings = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"not a configuration of a run: {error}") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"not a configuration of a run: a {type(settings).__name__} instead of an object")
+    written = settings.setdefault("format", 0)
+    if not isinstance(written, int) or written > newest:
+        raise ValueError(f"its format is {written}, newer than this version's {newest}: update minideconv")
+    return settings

@@ -11,7 +11,7 @@ as the uninterrupted run's.
 A run trains anything that has
 
     step() -> {name: number}    one step of training; the same names each time
-    samples()                   images (N, H, W, C) in [0, 1] that show how far it is, always of the same things
+    samples()                   images (N, H, W, C) in [0, 1] that show how far it is, always of the same; or None
     state_dict()                all that its next step rests on, as arrays by name (train/state.py)
     load_state_dict(state)      goes on from there
 
@@ -23,6 +23,7 @@ and, where it has more to say, any of
     watch(losses)               lines for the reader about the step that gave them, such as signs of a failing game
     draw_health(path)           writes the PNG of what it watched
     save_networks(folder)       writes what is of use without the trainer, such as generator.npz
+    again                       what goes on with an interrupted run (left out: the command line)
 
 Its configuration is a dataclass with `steps` (in all), `steps_per_epoch` and `to_json()`.
 """
@@ -170,8 +171,8 @@ class Run:
                 if report:
                     report(step, losses)
                 if interrupt.pressed:
-                    raise Interrupted(f"stopped after step {step} of {config.steps}; "
-                                      f"go on with: minideconv train --resume {self.folder}")
+                    again = getattr(self.trainer, "again", f"minideconv train --resume {self.folder}")
+                    raise Interrupted(f"stopped after step {step} of {config.steps}; go on with: {again}")
         if not (self.folder / "losses.png").exists():
             self.draw_losses()
         with self._picture("training.gif"):
@@ -182,7 +183,7 @@ class Run:
         if self.saved_step is None:
             kept = "no checkpoint had been written yet"
         return DivergedError(f"training stopped after step {self.steps_done}: {error}; {kept} in {self.folder}. "
-                             "Try another --seed or a larger --batch-size")
+                             "Try another seed, a larger batch, or a smaller learning rate")
 
     def draw_samples(self) -> None:
         """samples/step_NNNNNN.png."""
@@ -191,7 +192,9 @@ class Run:
             if hasattr(self.trainer, "draw_samples"):
                 self.trainer.draw_samples(path)
             else:
-                pictures.save_grid(path, self.trainer.samples(), getattr(self.trainer, "columns", None))
+                images = self.trainer.samples()
+                if images is not None:
+                    pictures.save_grid(path, images, getattr(self.trainer, "columns", None))
 
     def draw_losses(self) -> None:
         """losses.png, and health.png where the trainer has one."""

@@ -66,32 +66,36 @@ class Cache(FunctionCache):
 
 def jit(function):
     """A kernel: compiled when it is first called with new types, and kept in the cache."""
-    dispatcher = njit(**_SETTINGS)(function)
-    if not config.DISABLE_JIT:
-        try:
-            dispatcher._cache = Cache(function)
-        except (RuntimeError, OSError) as error:            # there is no folder that can be written to
-            _say(" ".join(str(error).split()))
-    return dispatcher
+    return _kernel(function, 2)
 
 
 def quick_jit(function):
-    """A kernel that is as fast when it is compiled with the first of LLVM's three levels, in two
-    thirds of the time. (Numba has this as a setting of the whole process only.)
-    """
-    dispatcher = jit(function)
-    if not config.DISABLE_JIT:
-        compile_ = dispatcher.compile
+    """A kernel that is as fast when it is compiled with the first of LLVM's levels."""
+    return _kernel(function, 1)
 
-        def compile_quickly(signature):
-            with global_compiler_lock:
-                former = config.OPT
-                try:
-                    config.OPT = type(former)(min(former, 1))
-                    return compile_(signature)
-                finally:
-                    config.OPT = former
-        dispatcher.compile = compile_quickly
+
+def _kernel(function, level):
+    """A kernel compiled with one of LLVM's three levels. Numba's own choice is the third, which takes a tenth longer
+    and makes none of them faster, and it has levels for the whole process only. (No entry from C: nobody calls it.)
+    """
+    dispatcher = njit(no_cfunc_wrapper=True, **_SETTINGS)(function)
+    if config.DISABLE_JIT:
+        return dispatcher
+    try:
+        dispatcher._cache = Cache(function)
+    except (RuntimeError, OSError) as error:                # there is no folder that can be written to
+        _say(" ".join(str(error).split()))
+    compile_ = dispatcher.compile
+
+    def compile_with_level(signature):
+        with global_compiler_lock:
+            former = config.OPT
+            try:
+                config.OPT = type(former)(min(former, level))
+                return compile_(signature)
+            finally:
+                config.OPT = former
+    dispatcher.compile = compile_with_level
     return dispatcher
 
 

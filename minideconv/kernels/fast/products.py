@@ -30,7 +30,8 @@ PANEL_BYTES = 128
 
 # Sums that fit into the registers: AVX-512 has 32 of 64 bytes, so 8 rows of a whole panel (16 of
 # them); others are given 6 rows of half a panel.
-WIDE = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
+WIDE = "+avx512f" in (config.CPU_FEATURES if config.CPU_FEATURES is not None
+                      else llvmlite.binding.get_host_cpu_features().flatten()).split(",")
 ROWS = 8 if WIDE else 6
 DEPTH = 256                 # terms at a time: what is read again and again then stays in the first-level cache
 

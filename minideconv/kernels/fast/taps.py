@@ -45,7 +45,7 @@ def tile_weights(w, taps, k, transposed, block, factors):
     """
     for l in range(len(taps.horizontal)):
         _combine(w, taps, k, l, block)
-        pack_inside(block, transposed, 0, factors[l])
+        pack_inside(block, transposed, np.intp(0), factors[l])
 
 
 @quick_jit

@@ -72,6 +72,19 @@ def suits(window: Window, channels: int, outputs: int, count: int) -> bool:
     return min(channels, outputs) >= LAYERS[kernel, stride] and positions >= POSITIONS
 
 
+def share_of_products(window: Window, channels: int, outputs: int, count: int) -> float:
+    """How many of the textbook's products this way needs; 1 where it does not serve."""
+    if not suits(window, channels, outputs, count):
+        return 1.0
+
+    def combinations(taps, outputs):            # along an axis: an odd last output needs no last one
+        return taps * ((outputs + 1) // 2) + outputs // 2
+    (rows, columns), (taps, _) = window.features, window.kernel
+    needed = sum(group.side ** 2 * combinations(group.vertical, rows) * combinations(group.horizontal, columns)
+                 for group in groups(taps, window.stride[0]))
+    return needed / (taps ** 2 * rows * columns)
+
+
 class _Layer:
     """A window's groups, and what their arrays take."""
 
@@ -112,8 +125,9 @@ class _Layer:
         w, factors, jobs = plain(w), [], []
         for group in self.groups:
             inner, columns = (self.outputs, self.entry(group)) if transposed else (self.entry(group), self.outputs)
-            factors.append(panels(self.blocks(group), inner, columns, self.dtype))
-            jobs += [(group, k, part) for k, part in enumerate(np.split(factors[-1], group.vertical + 1))]
+            factor, across = panels(self.blocks(group), inner, columns, self.dtype), group.horizontal + 1
+            factors.append(factor)
+            jobs += [(group, k, factor[k * across:(k + 1) * across]) for k in range(group.vertical + 1)]
 
         def task(index):
             group, k, part = jobs[index]

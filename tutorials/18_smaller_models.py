@@ -1,0 +1,274 @@
+"""Lesson 18: the same work from fewer numbers: pruning, narrower layers, and students of a teacher."""
+# %% [markdown]
+# # 18. Smaller models
+#
+# Takes 4 to 5 minutes on 2 cores. With the environment variable `MINIDECONV_SHORT=1` it takes
+# seconds; the claims that need real training are then not checked.
+#
+# A network that works is often far larger than it need be. Three ways to a smaller one:
+#
+# - **pruning**: set the weights that are smallest in size to zero, and train on with the others
+#   (Han et al. 2015);
+# - **narrower layers**: train a network with fewer channels from the start;
+# - **distillation**: train that narrow network on the answers of the large one, its *teacher*
+#   (Hinton et al. 2015).
+#
+# We measure four things: parameters that are not zero, bytes on disk, the time for an image, and the
+# quality; for lesson 8's classifier and for a generator like lesson 15's. You need both lessons.
+
+# %%
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+import minideconv as md
+import minideconv.functional as F
+from minideconv import data, gan, optim, prune, storage
+from minideconv.draw.figure import PALETTE, keep, new_figure, style
+from minideconv.gan.sample import images_of
+from minideconv.metrics.classifier import judge
+from minideconv.metrics.frechet import frechet_distance
+from minideconv.models.classifier import Classifier
+from minideconv.models.conditional import Generator
+from minideconv.train.distillation import distillation, imitation
+from minideconv.train.pictures import grid
+from minideconv.train.supervised import Batches, Plan, Supervised, classification, shifted
+
+SHORT = os.environ.get("MINIDECONV_SHORT") == "1"
+SEEDS = [0] if SHORT else [0, 1, 2]
+SOURCE = "mnist" if os.environ.get("MINIDECONV_DATA") else "strokes"
+images, labels = (array[:2000 if SHORT else 30_000] for array in data.load(SOURCE))
+test = data.load(SOURCE, "test")
+test = test[0][:2000 if SHORT else None] / np.float32(255), test[1][:2000 if SHORT else None]
+
+# %% [markdown]
+# ## Pruning, and that it stays
+#
+# `magnitude_masks` marks the smallest weights of all kernels and matrices. `Masked` stands in for an
+# optimizer: it makes the marked weights zero, and again after every step, whatever the optimizer's
+# memory of former steps would do with them.
+
+# %%
+rng = np.random.default_rng(0)
+network = Classifier(rng=rng)
+masks = prune.magnitude_masks(network, 0.9)
+for make in (optim.Adam, optim.SGD):
+    optimizer = prune.Masked(make(network.parameters(), lr=0.01), network, masks)
+    for _ in range(3):
+        optimizer.zero_grad()
+        F.cross_entropy(network(images[:20] / np.float32(255)), labels[:20]).backward()
+        optimizer.step()
+    for name, parameter in prune.prunable(network).items():
+        assert np.array_equal(parameter.data != 0, masks[name])
+
+# %% [markdown]
+# A file need not hold zeros: `save_sparse` writes the other values, and a bit for each entry that says
+# which it is. With one weight in ten left that is 4/10 of a byte and 1/8 of a byte in place of 4
+# bytes for each.
+
+# %%
+def bytes_on_disk(network):
+    """The size of the network's file; checks that what comes back is the network."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, state = Path(folder) / "network.npz", network.state_dict()
+        prune.save_sparse(path, network)
+        arrays = prune.dense(storage.load_arrays(path))
+        assert all(np.array_equal(arrays[name], array) for name, array in state.items())
+        return path.stat().st_size
+
+
+full = Classifier(rng=rng)
+print(f"{bytes_on_disk(full):,} bytes, pruned {bytes_on_disk(network):,}")
+assert bytes_on_disk(network) < 0.25 * bytes_on_disk(full)
+
+# %% [markdown]
+# ## The yardsticks
+
+# %%
+def milliseconds(network, *inputs):
+    """Processor time for one of the inputs, the best of five passes."""
+    times = []
+    with md.no_grad():
+        for _ in range(5):
+            start = time.process_time()
+            network(*inputs)
+            times.append(time.process_time() - start)
+    return 1000 * min(times) / len(inputs[0])
+
+
+def measured(network, quality, *inputs):
+    """Parameters that are not zero, bytes, milliseconds, quality."""
+    network.eval()
+    count = sum(int(np.count_nonzero(parameter.data)) for parameter in network.parameters())
+    return count, bytes_on_disk(network), milliseconds(network, *inputs), quality
+
+
+def fit(network, loss, batches, plan, masks=None):
+    """Train a network in place; with masks, pruned."""
+    optimizer = optim.Adam(network.parameters())
+    optimizer = optimizer if masks is None else prune.Masked(optimizer, network, masks)
+    trainer = Supervised(plan, network.train(), loss, batches, optimizer)
+    for _ in range(plan.steps):
+        trainer.step()
+    return trainer
+
+
+# %% [markdown]
+# ## The classifier
+#
+# The teacher is lesson 8's network, 16 channels wide, taught one epoch of 30,000 digits. Distillation's
+# loss is the cross-entropy to the teacher's *probabilities*, softened by a temperature of 4 so that
+# what it thinks of the wrong classes counts (this 4 looks a little like a 9); labels have a tenth of
+# the say.
+
+# %%
+def classifiers(seed):
+    """Name -> measured: the teacher, pruned ones, narrower ones, and these distilled."""
+    def taught(width, loss):
+        plan = Plan(count=len(images), epochs=1, batch_size=64, learning_rate=4e-3, seed=seed)
+        network = Classifier(width=width, rng=np.random.default_rng([seed, width]))
+        return fit(network, loss, Batches(plan, images, labels, prepare=shifted(1)), plan)
+
+    def result(trainer):
+        return measured(trainer.network, trainer.measure(test)["accuracy"], test[0][:256])
+
+    teacher = taught(16, classification)
+    rows, learned = {"teacher, 16 wide": result(teacher)}, teacher.network.state_dict()
+    for width in (8, 4):
+        rows[f"{width} wide"] = result(taught(width, classification))
+        rows[f"{width} wide, distilled"] = result(taught(width, distillation(teacher.network.eval())))
+    for share in (0.8, 0.9, 0.95):
+        plan = Plan(count=len(images), steps=10 if SHORT else 100, batch_size=64, learning_rate=1e-3, seed=seed)
+        network = Classifier()
+        network.load_state_dict(learned)
+        masks = prune.magnitude_masks(network, share)
+        rows[f"{share:.0%} pruned"] = result(fit(network, classification, Batches(
+            plan, images, labels, prepare=shifted(1)), plan, masks))
+    return rows
+
+
+def table(rows_of_seeds):
+    """Name -> the means over the seeds, and the spread of the quality; printed."""
+    found = {}
+    for name in rows_of_seeds[0]:
+        rows = np.array([rows[name] for rows in rows_of_seeds])
+        found[name] = np.append(rows.mean(axis=0), rows[:, 3].std())
+        count, size, cost, quality, spread = found[name]
+        print(f"{name:24s} {count:9,.0f} numbers {size:9,.0f} bytes {cost:.3f} ms   {quality:.4f} +- {spread:.4f}")
+    return found
+
+
+# %%
+readers = table([classifiers(seed) for seed in SEEDS])
+
+# %% [markdown]
+# ## The generator
+#
+# G can be made smaller without D and without real images: a student that is to draw what the teacher
+# draws *from the same latents* has a right answer for each pixel. Its loss is the squared difference.
+# That goes for a pruned G as well: the teacher is G itself as it was. Beside them, narrower generators
+# that play the game themselves.
+#
+# The quality is the digit-feature distance to 10,000 training images, from 5,000 fakes: smaller is
+# better (lesson 15). The latents are the same for all.
+
+# %%
+GAMES = 20 if SHORT else 800
+real = judge(images[:10_000])[0]
+probe = np.random.default_rng(9).standard_normal((500 if SHORT else 5000, 64), np.float32)
+told = np.arange(len(probe)) % 10
+
+
+def distance(network):
+    return frechet_distance(judge(images_of(network.eval(), probe, told))[0], real)
+
+
+def player(width, seed):
+    """A generator that has played the game against a discriminator of its own width."""
+    config = gan.Config(data=SOURCE, image_shape=(28, 28, 1), count=len(images), checksum=0, steps=GAMES, width=width,
+                        names=list("0123456789"), seed=seed)
+    trainer = gan.Trainer(config, images, labels)
+    for _ in range(GAMES):
+        trainer.step()
+    return trainer.average                                          # the running average of its weights
+
+
+# %%
+def generators(seed):
+    """Name -> measured, for G."""
+    def result(network, name=None):
+        if seed == 0 and name:
+            drawn[name] = images_of(network.eval(), probe[:10], told[:10])
+        return measured(network, distance(network), probe[:256], told[:256])
+
+    def latents(step):
+        rng = np.random.default_rng([seed, step])
+        return rng.standard_normal((64, 64), np.float32), rng.integers(0, 10, 64)
+
+    def student(width, steps, share=None):
+        network = Generator((28, 28, 1), width=width, classes=10, rng=np.random.default_rng([seed, width]))
+        if share is not None:
+            network.load_state_dict(teacher.state_dict())
+        plan = Plan(count=64 * steps, batch_size=64, steps=10 if SHORT else steps, seed=seed)
+        fit(network, imitation(teacher), latents, plan, share and prune.magnitude_masks(network, share))
+        return result(network, f"{width} wide" if share is None else f"{share:.0%} pruned")
+
+    teacher = player(32, seed).eval()
+    rows = {"teacher, 32 wide": result(teacher, "teacher")}
+    for width in (16, 8):
+        rows[f"{width} wide"] = result(player(width, seed))
+        rows[f"{width} wide, distilled"] = student(width, 600)
+    for share in (0.3, 0.5, 0.8):
+        rows[f"{share:.0%} pruned"] = student(32, 200, share)
+    return rows
+
+
+# %%
+drawn = {}
+drawers = table([generators(seed) for seed in SEEDS])
+
+# %%
+KINDS = {"pruned": ("o-", "accent", "pruned"), "wide": ("s-", "middle", "narrower"),
+         "distilled": ("D--", "dark", "narrower, distilled")}
+
+
+@style()
+def draw_sizes():
+    figure = new_figure(8, 3.2)
+    for axes, rows in zip(figure.subplots(1, 2), (readers, drawers), strict=True):
+        teacher, *others = rows.items()
+        for kind, (mark, colour, label) in KINDS.items():
+            found = sorted([teacher[1], *(row for name, row in others if name.endswith(kind))], key=lambda row: row[1])
+            size, quality, spread = np.array(found)[:, [1, 3, 4]].T
+            quality, spread = (100 - 100 * quality, 100 * spread) if rows is readers else (quality, spread)
+            axes.errorbar(size / 1000, quality, spread, fmt=mark, color=PALETTE[colour], markersize=4, capsize=2,
+                          label=label)
+        axes.set(xlabel="kilobytes on disk", xscale="log", yscale="log")
+    return labelled(figure)
+
+
+def labelled(figure):
+    left, right = figure.axes
+    left.set(title="the classifier", ylabel="test error, %")
+    right.set(title="the generator", ylabel="digit-feature distance")
+    left.legend()
+    return figure
+
+
+keep(draw_sizes(), "18_sizes.png")
+
+# %%
+@style()
+def draw_drawn():
+    figure = new_figure(6, 0.62 * len(drawn) + 0.1)
+    for axes, (name, fakes) in zip(figure.subplots(len(drawn), 1), drawn.items(), strict=True):
+        axes.imshow(grid(fakes, columns=10), cmap="gray", vmin=0, vmax=255)
+        axes.set(xticks=[], yticks=[])
+        axes.set_ylabel(name, rotation=0, ha="right", va="center")
+    return figure
+
+
+keep(draw_drawn(), "18_drawn.png")
