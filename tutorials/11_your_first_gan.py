@@ -2,7 +2,7 @@
 # %% [markdown]
 # # 11. Your first GAN
 #
-# Takes 3 to 5 minutes on 2 cores. With the environment variable `MINIDECONV_SHORT=1` it takes
+# Takes 2 minutes on 2 cores. With the environment variable `MINIDECONV_SHORT=1` it takes
 # seconds; the claims that need real training are then not checked.
 #
 # The game of lesson 10 over digits: the same costs, larger networks. First the round by hand, then
@@ -207,26 +207,26 @@ mean = {name: np.mean(found) for name, found in distances.items()}
 if not SHORT:
     assert made > 2 * believed
     assert max(distances["mixed"]) < min(distances["Adam's"]) and max(distances["Adam's"]) < min(distances["DCGAN's"])
-    assert 1.5 * mean["mixed"] < mean["mixed, trap"] < 2 * mean["Adam's"]
+    assert 2 * mean["mixed"] < mean["mixed, trap"] < 2 * mean["Adam's"] and mean["Adam's"] > 2 * mean["mixed"]
 
 # %% [markdown]
-# beta1 = 0.5 is better than 0.9 at the same rate, in every pair of runs: that half of the recipe we
+# At the same rate beta1 = 0.5 is three times as near as 0.9, in every run: that half of the recipe we
 # confirm. The rate 2e-4 is *behind* after 300 rounds: it was chosen for hours on large pictures.
-# Adam's defaults do not fail here. And the trap costs about what a wrong beta1 costs: no noise.
+# Adam's defaults do not fail here. The trap costs a factor of four, little more than a wrong beta1.
 #
 # ## Claim 3: digits, and a loss that rises while they get better
 #
-# Now 32 channels, a rate between the two, and the package's trainer, three times. Samples come from
-# the same latents, so one place in the picture is one digit growing.
+# Now the best setting for longer, in the package's trainer, three times. Samples come from the same
+# latents, so one place in the picture is one digit growing.
 
 # %%
-STEPS, SHOWN = (24, [1, 12, 24]) if SHORT else (1200, [1, 50, 200, 1200])
+STEPS, SHOWN = (24, [1, 12, 24]) if SHORT else (800, [1, 30, 100, 800])
 runs = []                                                       # (losses (STEPS, 2), {step: distance}, {step: samples})
 for seed in range(1 if SHORT else 3):
-    trainer, losses, apart, seen = new_trainer(8 if SHORT else 32, learning_rate=5e-4, seed=seed), [], {}, {}
+    trainer, losses, apart, seen = new_trainer(8 if SHORT else 16, learning_rate=1e-3, seed=seed), [], {}, {}
     for step in range(1, STEPS + 1):
         losses.append(tuple(trainer.step().values()))
-        if step in SHOWN or step % 100 == 0:
+        if step in SHOWN or step % 50 == 0:
             seen[step] = draw(trainer.generator)
             apart[step] = distance(seen[step])
     runs.append((np.array(losses), apart, seen))
@@ -240,9 +240,9 @@ for seed in range(1 if SHORT else 3):
 # %%
 if not SHORT:
     for losses, apart, _ in runs:
-        early, late = losses[30:50].mean(axis=0), losses[-100:].mean(axis=0)
-        assert 1.5 * early[0] < late[0] < cannot_tell and 0.5 < late[0] < 1.1
-        assert apart[STEPS] < 0.3 * apart[50]                   # better while D's loss rises
+        early, late = losses[20:40].mean(axis=0), losses[-100:].mean(axis=0)
+        assert 3 * early[0] < late[0] < cannot_tell and 0.4 < late[0] < 1
+        assert apart[STEPS] < 0.3 * apart[30]                   # better while D's loss rises
         assert late[1] > 0.8 * losses[0, 1]                     # and G pays no less than for its first noise
         assert apart[STEPS] > 2 * floor                         # good, but measurably not the real thing
 
