@@ -115,8 +115,8 @@ if not SHORT:
 # %% [markdown]
 # On the sphere nothing is lost. On the straight walk a G that hears no label loses nearly half of its
 # ink half-way, and the classifier is sure of a third of the images instead of half. A G that is told
-# the digit keeps its ink, and half-way its digits are even *surer* than at the ends. But as a whole
-# they lie farther from real digits than those on the sphere, in every run.
+# the digit, and had the other recipe, keeps its ink; half-way its digits are even *surer* than at the
+# ends. But as a whole they lie farther from real digits than those on the sphere, in every run.
 
 # %%
 def show(axes, images, columns, rows=(), title=""):
