@@ -151,9 +151,15 @@ class Tensor:
         """
         if not self.requires_grad:
             raise ValueError("backward() needs a Tensor computed from inputs with requires_grad=True (outside no_grad)")
+        taken = set()
         for tensor, g in _walk(self, gradient, inputs, create_graph=False).items():
-            # np.asarray: the sum of two arrays without axes is no array.
-            tensor.grad = np.array(g.array) if tensor.grad is None else np.asarray(tensor.grad + g.array)
+            if tensor.grad is not None:
+                tensor.grad = np.asarray(tensor.grad + g.array)         # the sum of two without axes is no array
+            elif g.memory.public or g.memory in taken or not g.array.flags.writeable:
+                tensor.grad = np.array(g.array)
+            else:
+                tensor.grad = g.array               # nobody else has it: no copy
+            taken.add(g.memory)
 
 
 def engine_tensor(array: np.ndarray, memory: "Memory | None" = None) -> Tensor:

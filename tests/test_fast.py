@@ -70,7 +70,8 @@ def in_panels(matrix, dtype):
 
 def multiply_part(draw, rng, dtype):
     """Factors and result in rows or in columns, a part of the result; the rest stays as it is."""
-    rows, inner, columns = draw(st.integers(1, 20)), draw(st.sampled_from([1, 7, 255, 257])), draw(st.integers(1, 70))
+    rows, columns = (draw(st.integers(1, most) | st.sampled_from([256, 270])) for most in (20, 70))
+    inner = draw(st.sampled_from([1, 7, 255, 257]))
     parts = [sorted((draw(st.integers(0, size)), draw(st.integers(0, size)))) for size in (rows, columns)]
     (top, bottom), (left, right) = parts
     a, b, out = (integers(rng, dtype, *size) for size in ((rows, inner), (inner, columns), (rows, columns)))

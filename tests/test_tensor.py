@@ -106,6 +106,34 @@ def test_gradients_never_share_memory():
     assert np.array_equal(b.grad, np.ones(4)) and np.array_equal(weight, np.ones(4))
 
 
+PATHS = {
+    "one array for two leaves": lambda a, b: (a + b) * 2,
+    "the user's own weight": lambda a, b: a + b,
+    "views of one array": lambda a, b: md.concatenate([a, b]).reshape(-1),
+    "the same array in another shape": lambda a, b: a.reshape(-1) + b.astype(np.float64).reshape(-1),
+    "an array that one entry fills": lambda a, b: a.sum() * b.sum() * np.ones(3),
+    "an array of its own": lambda a, b: a * b,
+    "batch norm, which remembers": lambda a, b: F.batch_norm(a, None, None, b[0], None, training=True),
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_gradient_that_is_written_to_changes_no_other(path):
+    """Clipping in place, say: what `backward` hands out without a copy nobody else has."""
+    rng = np.random.default_rng(0)
+    a, b = (Tensor(rng.standard_normal((4, 3)), requires_grad=True) for _ in "ab")
+    y = PATHS[path](a, b)
+    weight = rng.standard_normal(y.shape)
+    y.backward(weight)
+    former, given, forward = a.grad.copy(), weight.copy(), y.array.copy()
+    assert a.grad.flags.writeable
+    a.grad[...] = 0
+    b.grad += 1
+    assert not a.grad.any() and np.array_equal(weight, given) and np.array_equal(y.array, forward)
+    y.backward(weight)                          # what the tape and the operations kept is as it was
+    assert np.allclose(a.grad, former, rtol=1e-12)
+
+
 def test_the_weight_of_each_entry_may_be_an_array_or_a_tensor():
     weight = np.array([1.0, -2.0])
     for given in (weight, Tensor(weight), weight.astype(np.float32), [1.0, -2.0]):

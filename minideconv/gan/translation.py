@@ -124,7 +124,8 @@ class Translation:
 
     def state_dict(self) -> dict:
         """Everything that the next step depends on but the pairs. DivergedError where a weight is not finite."""
-        return {**collect(self._parts()), "steps_done": self.steps_done, "checksum": getattr(self.batches, "checksum", 0)}
+        return {**collect(self._parts()), "steps_done": self.steps_done,
+                "checksum": getattr(self.batches, "checksum", 0)}
 
     def load_state_dict(self, state: dict) -> None:
         """Go on from a state_dict; ValueError for one of other pairs, and errors as those of Module.load_state_dict."""

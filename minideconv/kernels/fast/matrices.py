@@ -11,9 +11,10 @@ import numpy as np
 from ... import parallel
 from .compiled import jit_inside, plain, quick_jit
 from .products import DEPTH, PANEL_BYTES, ROWS, Left, Out, Right, multiply
-from .runs import copy_run, zero_run
+from .runs import copy_run
 
-TALL = 256          # rows that are multiplied with a panel before they are turned into columns
+TALL = 256          # rows that are multiplied with a block of columns before they are turned into columns themselves
+BLOCK = 256         # columns, a few panels: read in runs that are long enough for memory, and kept in a cache
 LEAST = 1 << 20     # products from which on this pays
 
 
@@ -25,17 +26,21 @@ class Matrix(NamedTuple):
 
 
 @jit_inside
-def _fill(panel, b, k, depth, column, wide):
-    """Rows k.. and columns column.. of b as one panel, zeros after the last column."""
-    lanes = PANEL_BYTES // panel.itemsize
-    for r in range(depth):
-        start, line = (k + r) * b.down + column * b.across, r * lanes
-        if b.across == 1:
-            copy_run(panel, line, b.numbers, start, wide)
-        else:
-            for c in range(wide):
-                panel[line + c] = b.numbers[start + c * b.across]
-        zero_run(panel, line + wide, lanes - wide)
+def _fill(panels, b, k, depth, column, wide):
+    """Rows k.. and columns column.. of b as panels of DEPTH lines; what comes after the last column makes nothing that
+    is kept. b is read in the order in which it lies in memory.
+    """
+    lanes = PANEL_BYTES // panels.itemsize
+    if b.across == 1:
+        for r in range(depth):
+            for p in range(-(-wide // lanes)):
+                start = (k + r) * b.down + column + p * lanes
+                copy_run(panels, (p * DEPTH + r) * lanes, b.numbers, start, min(lanes, wide - p * lanes))
+    else:
+        for c in range(wide):
+            line, start = c // lanes * DEPTH * lanes + c % lanes, k * b.down + (column + c) * b.across
+            for r in range(depth):
+                panels[line + r * lanes] = b.numbers[start + r * b.down]
 
 
 @jit_inside
@@ -48,15 +53,14 @@ def _rows(a, top, high, k, depth, rest):
 
 @jit_inside
 def _write(block, first, high, wide, out, top, column):
-    """Rows first <= r < high of `block` are rows top + r of out, from `column` on."""
-    lanes = PANEL_BYTES // block.itemsize
+    """Rows first <= r < high of `block` (rows of BLOCK) are rows top + r of out, from `column` on."""
     for r in range(first, high):
         start = (top + r) * out.down + column * out.across
         if out.across == 1:
-            copy_run(out.numbers, start, block, r * lanes, wide)
+            copy_run(out.numbers, start, block, r * BLOCK, wide)
         else:
             for c in range(wide):
-                out.numbers[start + c * out.across] = block[r * lanes + c]
+                out.numbers[start + c * out.across] = block[r * BLOCK + c]
 
 
 @quick_jit
@@ -65,26 +69,27 @@ def multiply_part(a, b, inner, rows, columns, out):
     `inner` rows.
     """
     lanes = PANEL_BYTES // out.numbers.itemsize
-    panel, edge = np.empty(DEPTH * lanes, out.numbers.dtype), np.zeros(ROWS * lanes, out.numbers.dtype)
-    rest, block = np.zeros(ROWS * DEPTH, out.numbers.dtype), np.empty(TALL * lanes, out.numbers.dtype)
+    panels, edge = np.zeros(DEPTH * BLOCK, out.numbers.dtype), np.zeros(ROWS * lanes, out.numbers.dtype)
+    rest, block = np.zeros(ROWS * DEPTH, out.numbers.dtype), np.empty(TALL * BLOCK, out.numbers.dtype)
+    right = Right(panels, 0, lanes, DEPTH * lanes)
     for top in range(rows[0], rows[1], TALL):
         high = min(TALL, rows[1] - top)
         whole = high // ROWS * ROWS                     # the register block reads ROWS rows
-        for column in range(columns[0], columns[1], lanes):
-            wide = min(lanes, columns[1] - column)
+        for column in range(columns[0], columns[1], BLOCK):
+            wide = min(BLOCK, columns[1] - column)
             for k in range(0, inner, DEPTH):
                 depth = min(DEPTH, inner - k)
-                _fill(panel, b, k, depth, column, wide)
+                _fill(panels, b, k, depth, column, wide)
                 for part in range(2):                   # the rows of whole register blocks, and the rest
                     first, many = (whole, high - whole) if part else (0, whole)
                     left = Left(a.numbers, top * a.down + k * a.across, a.down, a.across)
-                    target = Out(block, first * lanes, lanes, wide)
+                    target = Out(block, first * BLOCK, BLOCK, wide)
                     if part:
                         _rows(a, top + whole, many, k, depth, rest)
                         left = Left(rest, 0, DEPTH, 1)
                     elif out.across == 1:
                         target = Out(out.numbers, top * out.down + column, out.down, wide)
-                    multiply(left, many, Right(panel, 0, lanes, lanes), target, depth, k, edge)
+                    multiply(left, many, right, target, depth, k, edge)
             _write(block, whole if out.across == 1 else 0, high, wide, out, top, column)
 
 
@@ -110,6 +115,6 @@ def product(a, b):
     else:
         lanes = PANEL_BYTES // a.itemsize
         parts = [((0, rows), (part.start * lanes, min(columns, part.stop * lanes)))
-                 for part in parallel.spans(-(-columns // lanes), max(1, -(-columns // (8 * lanes))))]
+                 for part in parallel.spans(-(-columns // lanes), max(1, -(-columns // (4 * lanes))))]
     parallel.run(lambda n: multiply_part(left, right, inner, *parts[n], result), len(parts))
     return out
