@@ -18,7 +18,7 @@ from minideconv import gan, interchange, nn
 from minideconv.interchange import OPSET, chain, from_onnx, from_torch, generator_to_torch, save_onnx, to_torch
 from minideconv.interchange.generator import source
 from minideconv.interchange.source import arrays, page, text
-from minideconv.models import conditional, dcgan, mlp
+from minideconv.models import classifier, conditional, dcgan, mlp
 from minideconv.models.spectral import normalise
 
 CLOSE = 1e-5
@@ -381,6 +381,16 @@ def test_every_discriminator_in_onnx(kind, classes):
     before, state = network.state_dict(), to_torch(network, shape)
     from_torch(unsettled(network, seed=9), state, shape)
     assert all(np.array_equal(before[key], array) for key, array in network.state_dict().items())
+
+
+def test_the_classifier_in_onnx_and_back():
+    network = classifier.Classifier((12, 8, 3), 5, 2, rng=np.random.default_rng(0))
+    x = inputs((12, 8, 3), count=4)
+    model = to_onnx(network, (12, 8, 3))
+    close(evaluate(model, x=x), ours(network, x))
+    other = classifier.Classifier((12, 8, 3), 5, 2, rng=np.random.default_rng(1))
+    from_torch(other, to_torch(network, (12, 8, 3)), (12, 8, 3))
+    assert all(np.array_equal(network.state_dict()[key], array) for key, array in other.state_dict().items())
 
 
 def test_an_onnx_file_says_what_goes_in_and_out(tmp_path):

@@ -5,10 +5,9 @@
 # Takes 3 to 5 minutes on 2 cores. With the environment variable `MINIDECONV_SHORT=1` it takes
 # seconds; the claims that need real training are then not checked.
 #
-# So far our networks made images out of images. Now one has to *say* something: which digit is
-# this? That is called **classification**. We write its loss, train a network that reads 99 % of
-# MNIST's test digits right, watch it overfit, and then ask what it has learned that is of use
-# elsewhere: for digits in another hand, with ten labels a class.
+# So far our networks made images out of images. Now one has to *say* something: which digit is this?
+# That is **classification**. We write its loss, train a network that reads 99 % of MNIST's test
+# digits right, watch it overfit, and ask what it has learned that is of use elsewhere.
 #
 # You need lesson 3 (a step downhill) and lesson 4 (convolutions). The discriminator of lesson 10 is
 # a classifier, and so is the judge of lesson 15. With the environment variable `MINIDECONV_DATA`
@@ -41,8 +40,7 @@ SEEDS = [0] if SHORT else [0, 1, 2]
 #
 # Two things to know about it. Who spreads the probability evenly over K classes pays `log K`,
 # which is 2.303 for ten: a loss near it means that nothing is learned yet. And its slope for the
-# logits is `p - 1` at the right class and `p` elsewhere: the error itself. It vanishes only where
-# the network is right *and* sure.
+# logits is `p - 1` at the right class and `p` elsewhere: the error itself.
 
 # %%
 rng = np.random.default_rng(0)
@@ -96,16 +94,11 @@ def fit(network, learner, examples, held_out, most=1, **settings):
     return trainer
 
 
-def as_floats(images, labels):
-    return images / np.float32(255), labels
-
-
 # %%
-SOURCE = "mnist" if MNIST else "strokes"
-few = 4000 if SHORT else None
+SOURCE, few = "mnist" if MNIST else "strokes", 4000 if SHORT else None
 train = tuple(array[:few] for array in data.load(SOURCE))           # (60000, 28, 28, 1) uint8, (60000,)
-test = as_floats(*data.load(SOURCE, "test"))                        # (10000, 28, 28, 1), never trained on
-test = tuple(array[:1000] for array in test) if SHORT else test
+test = tuple(array[:few] for array in data.load(SOURCE, "test"))    # 10000 more, never trained on
+test = test[0] / np.float32(255), test[1]
 trainers = []
 for seed in SEEDS:
     network = Classifier(rng=np.random.default_rng(seed))
@@ -116,12 +109,12 @@ for seed in SEEDS:
 # ## Claim 1: two epochs, some 40 seconds of one core, and 99 % of the test digits are read right
 #
 # **Accuracy** is the share of right answers. It is what we want and cannot be trained by: it moves
-# in jumps and has no slope. Over three seeds:
+# in jumps and has no slope.
 
 # %%
 accuracies = [trainer.curves[-1]["held_out accuracy"] for trainer in trainers]
 print(f"test accuracy: {np.mean(accuracies):.4f} +- {np.std(accuracies):.4f}, {SOURCE}")
-assert np.mean(accuracies) > (0.6 if SHORT else 0.99)
+assert np.mean(accuracies) > (0.6 if SHORT else 0.99 if MNIST else 0.95)
 
 # %% [markdown]
 # ## Claim 2: overfitting: the held-out loss rises again, while accuracy stays
@@ -146,11 +139,10 @@ for most in (0, 2):
     network, seen = Classifier(rng=np.random.default_rng(0)), some(*train, 30, seed=0)
     overfitted[most] = fit(network, network, seen, tuple(array[:2000] for array in test), most, steps=STEPS,
                            batch_size=60, measure_every=10, learning_rate=3e-3, decay_from=1.0).curves
-    last = overfitted[most][-1]
-    print(f"moved by up to {most}:", {name: round(value, 3) for name, value in last.items()})
+    print(f"moved by up to {most}:", {name: round(value, 3) for name, value in overfitted[most][-1].items()})
 
 # %%
-if not SHORT:
+if not SHORT and MNIST:
     still, moved = (np.array([row["held_out loss"] for row in overfitted[most]]) for most in (0, 2))
     accuracy = np.array([row["held_out accuracy"] for row in overfitted[0]])
     assert overfitted[0][-1]["accuracy"] == 1 and still[-1] > 1.05 * still.min() and still.argmin() < len(still) - 5
@@ -240,13 +232,11 @@ for way, table in results.items():
 # | from scratch | 88.2 +- 0.3 % | 94.3 +- 0.1 % | 96.2 +- 0.5 % |
 #
 # With ten labels the borrowed encoder saves more than a third of the errors; with a hundred little is
-# left of the advantage, hardly more than the spread. Fine-tuning adds a few tenths at most: it pays
-# where the features do not quite fit, and where there are labels enough to say so.
+# left of the advantage, hardly more than the spread. Fine-tuning adds a few tenths at most.
 #
 # And the question: the head of `strokes`, which needs no label of MNIST at all, reads 96.4 % of it.
-# That is better than ten labels a class, and than thirty. What a fresh head has to learn from few
-# images the old one knows already. Transfer what you can, the head included, where the classes are
-# the same ones; and measure it before you pay for labels.
+# That is better than ten labels a class, and than thirty: where the classes are the same, transfer
+# the head too, and measure before you pay for labels.
 
 # %%
 if not SHORT and MNIST:
@@ -259,30 +249,35 @@ if not SHORT and MNIST:
     assert free > mean["fine-tuned"][1] > mean["fine-tuned"][0]                     # the answer to the question
 
 # %%
+def draw_overfitting(axes):
+    for most, colour in ((0, "accent"), (2, "dark")):
+        rows, steps = overfitted[most], [row["step"] for row in overfitted[most]]
+        name = f"moved by up to {most} pixels" if most else "as they are"
+        axes.plot(steps, [row["held_out loss"] for row in rows], color=PALETTE[colour], label=f"{name}: held out")
+        axes.plot(steps, [row["loss"] for row in rows], "--", color=PALETTE[colour], label=f"{name}: training")
+    axes.set(title="300 digits, again and again", xlabel="step", ylabel="cross-entropy", ylim=(0, 1.2))
+
+
+def draw_transfer(axes):
+    for way, colour in WAYS.items():
+        table = 100 * results[way]
+        axes.plot(COUNTS, table.mean(axis=0), "o-", color=PALETTE[colour], label=way, markersize=4)
+        axes.fill_between(COUNTS, table.min(axis=0), table.max(axis=0), color=PALETTE[colour], alpha=0.2, linewidth=0)
+    axes.axhline(100 * np.mean(unlabelled), color=PALETTE["ink"], linestyle=":", label="head of strokes, no labels")
+
+
+# %%
 @style()
 def draw_curves():
     figure = new_figure(8, 3)
     left, right = figure.subplots(1, 2)
-    for most, colour in ((0, "accent"), (2, "dark")):
-        rows, steps = overfitted[most], [row["step"] for row in overfitted[most]]
-        name = f"moved by up to {most} pixels" if most else "as they are"
-        left.plot(steps, [row["held_out loss"] for row in rows], color=PALETTE[colour], label=f"{name}: held out")
-        left.plot(steps, [row["loss"] for row in rows], "--", color=PALETTE[colour], label=f"{name}: training")
-    left.set(title="300 digits, again and again", xlabel="step", ylabel="cross-entropy", ylim=(0, 1.2))
+    draw_overfitting(left)
+    draw_transfer(right)
+    right.set(title="Mean and range over seeds", xlabel="labels a class", ylabel="test accuracy, %", xscale="log")
+    right.set_xticks(COUNTS, map(str, COUNTS))
+    right.minorticks_off()
     left.legend()
-    for way, colour in WAYS.items():
-        table = 100 * results[way]
-        right.plot(COUNTS, table.mean(axis=0), "o-", color=PALETTE[colour], label=way, markersize=4)
-        right.fill_between(COUNTS, table.min(axis=0), table.max(axis=0), color=PALETTE[colour], alpha=0.2, linewidth=0)
-    right.axhline(100 * np.mean(unlabelled), color=PALETTE["ink"], linestyle=":", label="head of strokes, no labels")
-    return finish(figure, right)
-
-
-def finish(figure, axes):
-    axes.set(title="Mean and range over seeds", xlabel="labels a class", ylabel="test accuracy, %", xscale="log")
-    axes.set_xticks(COUNTS, map(str, COUNTS))
-    axes.minorticks_off()
-    axes.legend(loc="lower right")
+    right.legend(loc="lower right")
     return figure
 
 
@@ -291,17 +286,15 @@ keep(draw_curves(), "08_curves.png")
 # %% [markdown]
 # ## What to take with you
 #
-# - Cross-entropy is what the right answer's probability costs, and its slope is the error itself.
-# - Train the loss, report the accuracy, and measure both on images that were never trained on.
+# - Cross-entropy is the price of a surprise; its slope is the error itself. Train it, report the
+#   accuracy, and measure both on images that were never trained on.
 # - A network that knows its examples by heart grows sure of its mistakes; more examples, also moved
 #   ones, are the remedy.
-# - An encoder trained where labels are free is worth a few labels elsewhere; where these are many it
-#   is worth little. Means over seeds say so, not one run.
+# - An encoder trained where labels are free is worth a few labels elsewhere; many are as good.
 #
-# Exercises: stop the training of claim 2 where the held-out loss is least, and say what it saves.
-# Train on the digits 0 to 4, and transfer to 5 to 9: what is the old head worth now? Take `width=4`.
+# Exercises: stop claim 2's training where the held-out loss is least: what does it save? Train on the
+# digits 0 to 4 and transfer to 5 to 9: what is the old head worth now?
 #
-# Sources: Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based learning applied to document
-# recognition", 1998; J. Yosinski, J. Clune, Y. Bengio and H. Lipson, "How transferable are features in
-# deep neural networks?", 2014, arXiv:1411.1792; C. Guo et al., "On calibration of modern neural
-# networks", 2017, arXiv:1706.04599 (accuracy that stays while the loss rises).
+# Sources: J. Yosinski, J. Clune, Y. Bengio and H. Lipson, "How transferable are features in deep neural
+# networks?", 2014, arXiv:1411.1792; C. Guo et al., "On calibration of modern neural networks", 2017,
+# arXiv:1706.04599 (accuracy that stays while the loss rises).

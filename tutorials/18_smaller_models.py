@@ -20,7 +20,6 @@
 import os
 import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 
@@ -33,16 +32,16 @@ from minideconv.metrics.classifier import judge
 from minideconv.metrics.frechet import frechet_distance
 from minideconv.models.classifier import Classifier
 from minideconv.models.conditional import Generator
-from minideconv.train.distillation import distillation, imitation
+from minideconv.train import distillation, supervised
 from minideconv.train.pictures import grid
-from minideconv.train.supervised import Batches, Plan, Supervised, classification, shifted
 
+# %%
 SHORT = os.environ.get("MINIDECONV_SHORT") == "1"
 SEEDS = [0] if SHORT else [0, 1, 2]
 SOURCE = "mnist" if os.environ.get("MINIDECONV_DATA") else "strokes"
-images, labels = (array[:2000 if SHORT else 30_000] for array in data.load(SOURCE))
+images, labels = (array[:2000 if SHORT else 15_000] for array in data.load(SOURCE))
 test = data.load(SOURCE, "test")
-test = test[0][:2000 if SHORT else None] / np.float32(255), test[1][:2000 if SHORT else None]
+test = test[0][::2] / np.float32(255), test[1][::2]                 # 5000 digits
 
 # %% [markdown]
 # ## Pruning, and that it stays
@@ -73,11 +72,11 @@ for make in (optim.Adam, optim.SGD):
 def bytes_on_disk(network):
     """The size of the network's file; checks that what comes back is the network."""
     with tempfile.TemporaryDirectory() as folder:
-        path, state = Path(folder) / "network.npz", network.state_dict()
+        path, state = os.path.join(folder, "network.npz"), network.state_dict()
         prune.save_sparse(path, network)
         arrays = prune.dense(storage.load_arrays(path))
         assert all(np.array_equal(arrays[name], array) for name, array in state.items())
-        return path.stat().st_size
+        return os.path.getsize(path)
 
 
 full = Classifier(rng=rng)
@@ -85,7 +84,7 @@ print(f"{bytes_on_disk(full):,} bytes, pruned {bytes_on_disk(network):,}")
 assert bytes_on_disk(network) < 0.25 * bytes_on_disk(full)
 
 # %% [markdown]
-# ## The yardsticks
+# ## The yardsticks, and one way to train all students
 
 # %%
 def milliseconds(network, *inputs):
@@ -101,159 +100,166 @@ def milliseconds(network, *inputs):
 
 def measured(network, quality, *inputs):
     """Parameters that are not zero, bytes, milliseconds, quality."""
-    network.eval()
     count = sum(int(np.count_nonzero(parameter.data)) for parameter in network.parameters())
     return count, bytes_on_disk(network), milliseconds(network, *inputs), quality
 
 
-def fit(network, loss, batches, plan, masks=None):
-    """Train a network in place; with masks, pruned."""
+# %%
+def fit(network, loss, batches, plan, share=0.0):
+    """Train a network, with that share of its weights pruned first; gives it in evaluation mode."""
     optimizer = optim.Adam(network.parameters())
-    optimizer = optimizer if masks is None else prune.Masked(optimizer, network, masks)
-    trainer = Supervised(plan, network.train(), loss, batches, optimizer)
+    if share:
+        optimizer = prune.Masked(optimizer, network, prune.magnitude_masks(network, share))
+    trainer = supervised.Supervised(plan, network.train(), loss, batches, optimizer)
     for _ in range(plan.steps):
         trainer.step()
-    return trainer
+    return network.eval()
+
+
+# %%
+def table(of_seed):
+    """Name -> the means over the seeds, and the spread of the quality; printed."""
+    rows_of_seeds, found = [of_seed(seed) for seed in SEEDS], {}
+    for name in rows_of_seeds[0]:
+        rows = np.array([rows[name] for rows in rows_of_seeds])
+        found[name] = np.append(rows.mean(axis=0), rows[:, 3].std())
+        count, size, cost, quality, spread = found[name]
+        print(f"{name:20s} {count:9,.0f} numbers {size:9,.0f} bytes {cost:.3f} ms   {quality:.4f} +- {spread:.4f}")
+    return found
 
 
 # %% [markdown]
 # ## The classifier
 #
-# The teacher is lesson 8's network, 16 channels wide, taught one epoch of 30,000 digits. Distillation's
+# The teacher is lesson 8's network, 16 channels wide, taught one epoch of 15,000 digits. Distillation's
 # loss is the cross-entropy to the teacher's *probabilities*, softened by a temperature of 4 so that
 # what it thinks of the wrong classes counts (this 4 looks a little like a 9); labels have a tenth of
-# the say.
+# the say. Pruned networks learn on for 60 steps.
+
+# %%
+def taught(width, seed, loss):
+    """A classifier from fresh weights, after one epoch."""
+    plan = supervised.Plan(count=len(images), epochs=1, batch_size=64, learning_rate=4e-3, seed=seed)
+    batches = supervised.Batches(plan, images, labels, prepare=supervised.shifted(1))
+    return fit(Classifier(width=width, rng=np.random.default_rng([seed, width])), loss, batches, plan)
+
+
+def pruned_reader(teacher, share, seed):
+    """A copy of the teacher, pruned, that learns on."""
+    plan = supervised.Plan(count=len(images), steps=60, batch_size=64, learning_rate=1e-3, seed=seed)
+    network = Classifier()
+    network.load_state_dict(teacher.state_dict())
+    batches = supervised.Batches(plan, images, labels, prepare=supervised.shifted(1))
+    return fit(network, supervised.classification, batches, plan, share)
+
 
 # %%
 def classifiers(seed):
-    """Name -> measured: the teacher, pruned ones, narrower ones, and these distilled."""
-    def taught(width, loss):
-        plan = Plan(count=len(images), epochs=1, batch_size=64, learning_rate=4e-3, seed=seed)
-        network = Classifier(width=width, rng=np.random.default_rng([seed, width]))
-        return fit(network, loss, Batches(plan, images, labels, prepare=shifted(1)), plan)
-
-    def result(trainer):
-        return measured(trainer.network, trainer.measure(test)["accuracy"], test[0][:256])
-
-    teacher = taught(16, classification)
-    rows, learned = {"teacher, 16 wide": result(teacher)}, teacher.network.state_dict()
+    """Name -> measured: the teacher, narrower ones, these distilled, and pruned ones."""
+    teacher = taught(16, seed, supervised.classification)
+    networks = {"teacher, 16 wide": teacher}
     for width in (8, 4):
-        rows[f"{width} wide"] = result(taught(width, classification))
-        rows[f"{width} wide, distilled"] = result(taught(width, distillation(teacher.network.eval())))
+        networks[f"{width} wide"] = taught(width, seed, supervised.classification)
+        networks[f"{width} wide, distilled"] = taught(width, seed, distillation.distillation(teacher))
     for share in (0.8, 0.9, 0.95):
-        plan = Plan(count=len(images), steps=10 if SHORT else 100, batch_size=64, learning_rate=1e-3, seed=seed)
-        network = Classifier()
-        network.load_state_dict(learned)
-        masks = prune.magnitude_masks(network, share)
-        rows[f"{share:.0%} pruned"] = result(fit(network, classification, Batches(
-            plan, images, labels, prepare=shifted(1)), plan, masks))
-    return rows
+        networks[f"{share:.0%} pruned"] = pruned_reader(teacher, share, seed)
+    with md.no_grad():
+        return {name: measured(network, supervised.classification(network, test)[1]["accuracy"], test[0][:256])
+                for name, network in networks.items()}
 
 
-def table(rows_of_seeds):
-    """Name -> the means over the seeds, and the spread of the quality; printed."""
-    found = {}
-    for name in rows_of_seeds[0]:
-        rows = np.array([rows[name] for rows in rows_of_seeds])
-        found[name] = np.append(rows.mean(axis=0), rows[:, 3].std())
-        count, size, cost, quality, spread = found[name]
-        print(f"{name:24s} {count:9,.0f} numbers {size:9,.0f} bytes {cost:.3f} ms   {quality:.4f} +- {spread:.4f}")
-    return found
-
-
-# %%
-readers = table([classifiers(seed) for seed in SEEDS])
+readers = table(classifiers)
 
 # %% [markdown]
 # ## The generator
 #
 # G can be made smaller without D and without real images: a student that is to draw what the teacher
 # draws *from the same latents* has a right answer for each pixel. Its loss is the squared difference.
-# That goes for a pruned G as well: the teacher is G itself as it was. Beside them, narrower generators
+# That goes for a pruned G as well: its teacher is G itself as it was. Beside them, narrower generators
 # that play the game themselves.
 #
-# The quality is the digit-feature distance to 10,000 training images, from 5,000 fakes: smaller is
-# better (lesson 15). The latents are the same for all.
+# The teacher is the default's G, 24 channels wide, after 500 rounds: a short run, whose digits can be
+# read and are not yet good. The quality is the digit-feature distance to 10,000 training images, from
+# 3,000 fakes: smaller is better (lesson 15). The latents are the same for all.
 
 # %%
-GAMES = 20 if SHORT else 800
-real = judge(images[:10_000])[0]
-probe = np.random.default_rng(9).standard_normal((500 if SHORT else 5000, 64), np.float32)
+ROUNDS = 20 if SHORT else 500
+real = judge(images[:2000 if SHORT else 10_000])[0]
+probe = np.random.default_rng(9).standard_normal((3000, 64), np.float32)
 told = np.arange(len(probe)) % 10
-
-
-def distance(network):
-    return frechet_distance(judge(images_of(network.eval(), probe, told))[0], real)
 
 
 def player(width, seed):
     """A generator that has played the game against a discriminator of its own width."""
-    config = gan.Config(data=SOURCE, image_shape=(28, 28, 1), count=len(images), checksum=0, steps=GAMES, width=width,
+    config = gan.Config(data=SOURCE, image_shape=(28, 28, 1), count=len(images), checksum=0, steps=ROUNDS, width=width,
                         names=list("0123456789"), seed=seed)
     trainer = gan.Trainer(config, images, labels)
-    for _ in range(GAMES):
+    for _ in range(ROUNDS):
         trainer.step()
-    return trainer.average                                          # the running average of its weights
+    return trainer.average.eval()                                   # the running average of its weights
 
 
 # %%
-def generators(seed):
-    """Name -> measured, for G."""
-    def result(network, name=None):
-        if seed == 0 and name:
-            drawn[name] = images_of(network.eval(), probe[:10], told[:10])
-        return measured(network, distance(network), probe[:256], told[:256])
-
+def student(teacher, width, steps, seed, share=0.0):
+    """A generator that imitates the teacher: from fresh weights, or, with a share, the teacher's, pruned."""
     def latents(step):
         rng = np.random.default_rng([seed, step])
         return rng.standard_normal((64, 64), np.float32), rng.integers(0, 10, 64)
 
-    def student(width, steps, share=None):
-        network = Generator((28, 28, 1), width=width, classes=10, rng=np.random.default_rng([seed, width]))
-        if share is not None:
-            network.load_state_dict(teacher.state_dict())
-        plan = Plan(count=64 * steps, batch_size=64, steps=10 if SHORT else steps, seed=seed)
-        fit(network, imitation(teacher), latents, plan, share and prune.magnitude_masks(network, share))
-        return result(network, f"{width} wide" if share is None else f"{share:.0%} pruned")
-
-    teacher = player(32, seed).eval()
-    rows = {"teacher, 32 wide": result(teacher, "teacher")}
-    for width in (16, 8):
-        rows[f"{width} wide"] = result(player(width, seed))
-        rows[f"{width} wide, distilled"] = student(width, 600)
-    for share in (0.3, 0.5, 0.8):
-        rows[f"{share:.0%} pruned"] = student(32, 200, share)
-    return rows
+    network = Generator((28, 28, 1), width=width, classes=10, rng=np.random.default_rng([seed, width]))
+    if share:
+        network.load_state_dict(teacher.state_dict())
+    plan = supervised.Plan(count=64 * steps, batch_size=64, steps=10 if SHORT else steps, seed=seed)
+    return fit(network, distillation.imitation(teacher), latents, plan, share)
 
 
 # %%
 drawn = {}
-drawers = table([generators(seed) for seed in SEEDS])
+
+
+def generators(seed):
+    """Name -> measured, for G."""
+    teacher = player(24, seed)
+    networks = {"teacher, 24 wide": teacher}
+    for width in (12, 6):
+        networks[f"{width} wide"] = player(width, seed)
+        networks[f"{width} wide, distilled"] = student(teacher, width, 400, seed)
+    for share in (0.3, 0.6, 0.8):
+        networks[f"{share:.0%} pruned"] = student(teacher, 24, 120, seed, share)
+    fakes = {name: images_of(network, probe, told) for name, network in networks.items()}
+    drawn[seed] = {name: found[:10] for name, found in fakes.items()}
+    return {name: measured(network, frechet_distance(judge(fakes[name])[0], real), probe[:256], told[:256])
+            for name, network in networks.items()}
+
+
+drawers = table(generators)
 
 # %%
 KINDS = {"pruned": ("o-", "accent", "pruned"), "wide": ("s-", "middle", "narrower"),
          "distilled": ("D--", "dark", "narrower, distilled")}
 
 
+def draw_rows(axes, rows):
+    """Quality against bytes: a line from the teacher for each kind."""
+    teacher, *others = rows.items()
+    for kind, (mark, colour, label) in KINDS.items():
+        found = sorted([teacher[1], *(row for name, row in others if name.endswith(kind))], key=lambda row: row[1])
+        size, quality, spread = np.array(found)[:, [1, 3, 4]].T
+        quality, spread = (100 - 100 * quality, 100 * spread) if rows is readers else (quality, spread)
+        axes.errorbar(size / 1000, quality, spread, fmt=mark, color=PALETTE[colour], markersize=4, capsize=2,
+                      label=label)
+
+
+# %%
 @style()
 def draw_sizes():
     figure = new_figure(8, 3.2)
-    for axes, rows in zip(figure.subplots(1, 2), (readers, drawers), strict=True):
-        teacher, *others = rows.items()
-        for kind, (mark, colour, label) in KINDS.items():
-            found = sorted([teacher[1], *(row for name, row in others if name.endswith(kind))], key=lambda row: row[1])
-            size, quality, spread = np.array(found)[:, [1, 3, 4]].T
-            quality, spread = (100 - 100 * quality, 100 * spread) if rows is readers else (quality, spread)
-            axes.errorbar(size / 1000, quality, spread, fmt=mark, color=PALETTE[colour], markersize=4, capsize=2,
-                          label=label)
-        axes.set(xlabel="kilobytes on disk", xscale="log", yscale="log")
-    return labelled(figure)
-
-
-def labelled(figure):
-    left, right = figure.axes
-    left.set(title="the classifier", ylabel="test error, %")
-    right.set(title="the generator", ylabel="digit-feature distance")
+    left, right = figure.subplots(1, 2)
+    draw_rows(left, readers)
+    draw_rows(right, drawers)
+    left.set(title="the classifier", ylabel="test error, %", xlabel="kilobytes on disk", xscale="log", yscale="log")
+    right.set(title="the generator", ylabel="digit-feature distance", xlabel="kilobytes on disk", xscale="log",
+              yscale="log")
     left.legend()
     return figure
 
@@ -263,8 +269,8 @@ keep(draw_sizes(), "18_sizes.png")
 # %%
 @style()
 def draw_drawn():
-    figure = new_figure(6, 0.62 * len(drawn) + 0.1)
-    for axes, (name, fakes) in zip(figure.subplots(len(drawn), 1), drawn.items(), strict=True):
+    figure = new_figure(6.4, 4.6)
+    for axes, (name, fakes) in zip(figure.subplots(len(drawn[0]), 1), drawn[0].items(), strict=True):
         axes.imshow(grid(fakes, columns=10), cmap="gray", vmin=0, vmax=255)
         axes.set(xticks=[], yticks=[])
         axes.set_ylabel(name, rotation=0, ha="right", va="center")

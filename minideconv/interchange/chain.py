@@ -14,7 +14,7 @@ import numpy as np
 from .. import functional as F
 from .. import nn
 from ..conventions import Layer
-from ..models import conditional, dcgan, mlp, pair, unet
+from ..models import classifier, conditional, dcgan, mlp, pair, unet
 from ..shapes import padding_pairs, transposed_size, transposed_window
 from ..tensor import Tensor, no_grad
 
@@ -92,6 +92,7 @@ CHAINS = {
     dcgan.RadfordGenerator: _radford, dcgan.RadfordDiscriminator: _radford,
     mlp.Generator: _layered, mlp.PointGenerator: _layered, mlp.PointDiscriminator: _layered,
     mlp.Discriminator: lambda network: [("", nn.Flatten()), *_layered(network)],
+    classifier.Classifier: lambda network: [("encoder", network.encoder), ("head", network.head)],
     pair.Generator: _only, pair.Discriminator: _only, unet.UNet: _skipping,
     mlp.Maxout: lambda network: [("linear", network.linear), ("", Pieces(network.pieces))],
 }
