@@ -207,12 +207,13 @@ mean = {name: np.mean(found) for name, found in distances.items()}
 if not SHORT:
     assert made > 2 * believed
     assert max(distances["mixed"]) < min(distances["Adam's"]) and max(distances["Adam's"]) < min(distances["DCGAN's"])
-    assert 2 * mean["mixed"] < mean["mixed, trap"] < 2 * mean["Adam's"] and mean["Adam's"] > 2 * mean["mixed"]
+    assert 1.3 * mean["mixed"] < mean["mixed, trap"] < 2 * mean["Adam's"] and mean["Adam's"] > 1.5 * mean["mixed"]
 
 # %% [markdown]
-# At the same rate beta1 = 0.5 is three times as near as 0.9, in every run: that half of the recipe we
+# At the same rate beta1 = 0.5 comes much nearer than 0.9, in every run: that half of the recipe we
 # confirm. The rate 2e-4 is *behind* after 300 rounds: it was chosen for hours on large pictures.
-# Adam's defaults do not fail here. The trap costs a factor of four, little more than a wrong beta1.
+# Adam's defaults do not fail here. The trap is no noise: on MNIST it costs a factor of four, a wrong
+# beta1 three; on `strokes` both less.
 #
 # ## Claim 3: digits, and a loss that rises while they get better
 #
@@ -294,7 +295,6 @@ keep(draw_curves(), "11_digit_losses.png")
 # - Often read: backpropagation updates the weights. In fact: it computes gradients; the optimisers
 #   update, first D's weights, then G's.
 #
-# Sources: I. Goodfellow et al., "Generative Adversarial Nets", 2014, arXiv:1406.2661; A. Radford et
-# al., "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial
-# Networks" (DCGAN), 2015, arXiv:1511.06434; the Keras documentation of BatchNormalization;
-# github.com/eriklindernoren/Keras-GAN, issue 252.
+# Sources: I. Goodfellow et al. 2014, arXiv:1406.2661; A. Radford et al., "Unsupervised Representation
+# Learning with Deep Convolutional Generative Adversarial Networks" (DCGAN), 2015, arXiv:1511.06434;
+# the Keras documentation of BatchNormalization; github.com/eriklindernoren/Keras-GAN, issue 252.

@@ -2,9 +2,8 @@
 # %% [markdown]
 # # 12. Latent space
 #
-# Takes 4 to 5 minutes on 2 cores. With the environment variable `MINIDECONV_SHORT=1` it takes
-# seconds; the claims that need real training are then not checked, and the pictures show networks
-# that have barely begun.
+# Takes 2 minutes on 2 cores. With the environment variable `MINIDECONV_SHORT=1` it takes
+# seconds; the claims that need real training are then not checked.
 #
 # A trained generator turns every latent into a picture. What lies between two of them, which
 # directions mean something, and was anything copied? You need lesson 11. We train its generator
@@ -26,7 +25,7 @@ from minideconv.train.pictures import grid
 
 SHORT = os.environ.get("MINIDECONV_SHORT") == "1"
 SOURCE = "mnist" if os.environ.get("MINIDECONV_DATA") else "strokes"
-COUNT, WIDTH = (50, 8) if SHORT else (1000, 24)                 # images to measure; channels of the generators
+COUNT, WIDTH = (50, 8) if SHORT else (1000, 16)                 # images to measure; channels of the generators
 real = report.read_real(SOURCE)
 
 
@@ -34,7 +33,7 @@ real = report.read_real(SOURCE)
 def generator(seed, told):
     """A trained generator: latents (N, 100) -> images (N, 28, 28, 1), or latents (N, 64) and labels (N,) if told."""
     steps = 20 if SHORT else 800
-    recipe = {"decay_to": steps} if told else {"preset": "plain", "batch_size": 64, "learning_rate": 5e-4}
+    recipe = {"decay_to": steps} if told else {"preset": "plain", "batch_size": 64, "learning_rate": 1e-3}
     config = gan.Config(data=SOURCE, image_shape=(28, 28, 1), count=len(real.train.images), checksum=0, seed=seed,
                         names=[str(digit) for digit in range(10)], steps=steps, width=WIDTH, **recipe)
     trainer = gan.Trainer(config, real.train.images, real.train.labels)
@@ -65,8 +64,7 @@ t = np.linspace(0, 1, 11)
 by_hand = [np.sin((1 - s) * w) / np.sin(w) * a + np.sin(s * w) / np.sin(w) * b for s in t]
 assert np.allclose(by_hand, spherical(a, b, t), atol=1e-5)
 half_way = {name: np.linalg.norm(path(a, b, t)[5], axis=1) for name, path in PATHS.items()}
-print(f"angle {np.degrees(w).mean():.1f} degrees; length half-way", {name: found.mean().round(2)
-                                                                    for name, found in half_way.items()})
+print(f"angle {np.degrees(w).mean():.1f} degrees; half-way", {name: one.mean() for name, one in half_way.items()})
 assert abs(np.degrees(w).mean() - 90) < 1 and abs(half_way["spherical"].mean() - 10) < 0.2
 assert abs(half_way["straight"].mean() - np.sqrt(50)) < 0.2 and np.linalg.norm(a, axis=1).min() > np.sqrt(50)
 
@@ -104,14 +102,21 @@ print("ink half-way, in parts of that at the ends", {name: found.round(3) for na
 for name in halves[0]:
     print(f"{name}: distance", [round(half[name][0], 1) for half in halves],
           "sure", [round(float(half[name][1]), 2) for half in halves])
+
+# %%
 if not SHORT:
     assert abs(ratios["spherical"] - 1).max() < 0.03
-    for half in halves:
-        assert half["straight"][0] > 1.15 * half["end"][0] and half["spherical"][0] < 1.1 * half["end"][0]
+    assert ratios["straight"][:3].max() < 0.7 and ratios["straight"][3:].min() > 0.9
+    for place, half in enumerate(halves):
+        (start, surely), (straight, sure), (arc, _) = (half[name] for name in ("end", *PATHS))
+        assert 1.05 * start < straight and abs(arc / start - 1) < 0.1
+        assert sure < 0.8 * surely if place < 3 else sure > surely
 
 # %% [markdown]
-# XXX
-#
+# On the sphere nothing is lost. On the straight walk a G that hears no label loses nearly half of its
+# ink half-way, and the classifier is sure of a third of the images instead of half. A G that is told
+# the digit, and had the other recipe, keeps its ink; half-way its digits are even *surer* than at the
+# ends. But as a whole they lie farther from real digits than those on the sphere, in every run.
 
 # %%
 def show(axes, images, columns, rows=(), title=""):
@@ -126,7 +131,7 @@ def show(axes, images, columns, rows=(), title=""):
 # %%
 @style()
 def draw_walks(G, found):
-    figure = new_figure(7.5, 6.2, f"From latent to latent: {COUNT} walks (mean, middle 80 %), and the first three")
+    figure = new_figure(7.5, 6.2, f"{COUNT} walks (mean, middle 80 %), and three between digits that are clear")
     upper, lower = figure.subfigures(2, 1, height_ratios=(1, 1.8))
     for place, (axes, name) in enumerate(zip(upper.subplots(1, 2), ("length |z|", "ink, mean pixel"), strict=True)):
         for path, line, colour in (("straight", "-", "accent"), ("spherical", "--", "dark")):
@@ -135,9 +140,18 @@ def draw_walks(G, found):
             axes.plot(t, found[path][place].mean(axis=1), line, color=PALETTE[colour], label=path)
         axes.set(xlabel="t", ylabel=name, xlim=(0, 1), ylim=(0, None))
         axes.legend(loc="lower left")
-    ends = np.random.default_rng(3).standard_normal((3, 2, G.latent))
-    show(lower.subplots(), [walk(G, *pair, len(t), path) for pair in ends for path in PATHS], len(t), list(PATHS) * 3)
+    rows = [walk(G, *pair, len(t), path) for pair in clear_pairs(G) for path in PATHS]
+    show(lower.subplots(), rows, len(t), list(PATHS) * 3)
     return figure
+
+
+# %%
+def clear_pairs(G):
+    """Of 100 pairs of latents the three (3, 2, latent) of whose two different digits the classifier is surest."""
+    pairs = np.random.default_rng(3).standard_normal((100, 2, G.latent), np.float32)
+    chances = classifier.judge(images_of(G, pairs.reshape(200, -1)))[1].reshape(100, 2, 10)
+    differ = np.diff(chances.argmax(axis=2), axis=1)[:, 0] != 0
+    return pairs[np.argsort(chances.max(axis=2).min(axis=1) * differ)[-3:]]
 
 
 keep(draw_walks(alone[0], effects[0]), "12_walk.png")
@@ -235,7 +249,7 @@ for G, found in zip(told, ways, strict=True):
 # %%
 @style()
 def draw_arithmetic(G, found):
-    figure = new_figure(7.5, 2.6, "Four digits, their latents plus -1 to +1 times a direction")
+    figure = new_figure(7.5, 2.15, "Four digits, their latents plus -1 to +1 times a direction")
     steps = np.linspace(-1, 1, 9, dtype=np.float32)[:, None]
     for axes, way, name in zip(figure.subplots(1, 2), found.values(), ("bold - thin", "right - left"), strict=True):
         show(axes, [images_of(G, new[digit] + steps * way, np.full(9, digit)) for digit in (2, 4, 5, 8)], 9, title=name)
@@ -277,11 +291,8 @@ def draw_nearest(G, found):
 keep(draw_nearest(told[0], nearest[0]), "12_neighbours.png")
 
 # %% [markdown]
-# ## What to keep
-#
-# - Walk on the sphere: the straight line leads through latents that G has never met.
-# - Label and latent are two handles: what, and how. Differences of mean latents are directions.
-# - "Nothing was copied" is only as strong as the distance that was measured.
+# **What to keep.** Walk on the sphere. Label and latent are two handles, what and how; differences of
+# mean latents are directions. "Nothing was copied" is as strong as the distance that was measured.
 #
 # Sources: A. Radford et al., "Unsupervised Representation Learning with Deep Convolutional
 # Generative Adversarial Networks" (DCGAN), 2015, arXiv:1511.06434; T. White, "Sampling Generative
