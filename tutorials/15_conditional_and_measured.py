@@ -4,8 +4,8 @@ images before it judges anybody's samples.
 # %% [markdown]
 # # 15. Conditional, and measured
 #
-# Takes 3 minutes on 2 cores, and half a minute with `MINIDECONV_SHORT=1`, where only the claims
-# that need no long training are checked.
+# Takes 2 minutes on 2 cores, and seconds with `MINIDECONV_SHORT=1`, where only the claims that
+# need no long training are checked.
 #
 # So far we have *looked* at samples. That is how everybody begins, and it misses what cannot be
 # seen: whether a class is rare, whether all sevens are alike, whether anything was copied. This
@@ -13,9 +13,10 @@ images before it judges anybody's samples.
 # Then the numbers that say how much it bought. Before a number judges samples it has to be tried
 # on **real** images, whose quality is known; two famous ones will turn out to disagree.
 #
-# You need lesson 11 (your first GAN) and lesson 8 (a classifier). The digits are `strokes`, drawn
-# by a program; with the environment variable `MINIDECONV_DATA` naming a folder of MNIST files,
-# they are MNIST, and the published figures can be checked.
+# You need lesson 11 (your first GAN) and lesson 8 (a classifier). With the environment variable
+# `MINIDECONV_DATA` naming a folder of MNIST files, the digits are MNIST's, for which the
+# yardsticks have published figures, and every claim is checked. Without it they are `strokes`,
+# drawn by a program, and only the claims of the short setting are.
 
 # %%
 import os
@@ -36,6 +37,7 @@ from minideconv.train.pictures import grid
 # %%
 SHORT = os.environ.get("MINIDECONV_SHORT") == "1"
 SOURCE = "mnist" if os.environ.get("MINIDECONV_DATA") else "strokes"
+CHECKED = SOURCE == "mnist" and not SHORT
 ROUNDS = 24 if SHORT else 500
 train, test = (data.read(SOURCE, split) for split in ("train", "test"))
 print(f"{SOURCE}: {len(train.images)} images to learn from, {len(test.images)} to be measured with")
@@ -77,7 +79,7 @@ samples_alone, _ = generate(alone, COUNT, seed=1)
 
 @style()
 def draw_samples():
-    figure = new_figure(7.2, 2.9, f"{ROUNDS} rounds each, none picked out")
+    figure = new_figure(7.2, 2.1, f"{ROUNDS} rounds each, none picked out")
     some = {"real": train.images[:60], "not told the labels": samples_alone[:60], "told the labels": samples_told[:60]}
     for axes, (title, images) in zip(figure.subplots(1, 3), some.items(), strict=True):
         axes.imshow(grid(unit_images(images), columns=10), cmap="gray_r", vmin=0, vmax=255)
@@ -118,7 +120,7 @@ TEACHERS = 5000 if SHORT else 50_000
 real_error = error_rate(train.images[:TEACHERS], train.labels[:TEACHERS], test.images[PIXELS], test.labels[PIXELS])
 print(f"Parzen of {COUNT} real images {real_windows.mean:.1f} +- {real_windows.error:.1f} nats, "
       f"1-NN error of {TEACHERS} {real_error:.2%}")
-if SOURCE == "mnist" and not SHORT:
+if CHECKED:
     assert abs(real_windows.mean - 241) <= 2                                # as others measured it
     assert 0.030 <= real_error <= 0.034                                     # the published 3.1 %, depending on which
 
@@ -132,9 +134,10 @@ AMONG = judge(train.images[:2000 if SHORT else None])[0]                    # (6
 
 
 def in_features(images):
-    """Distance from the real images, and precision and recall of 2000 of them against as many real ones."""
+    """Distance from the real images, and precision and recall of 2000 at most against as many real ones."""
     found = judge(images)[0]                                                # (N, 128)
-    return frechet_distance(found, AMONG), *precision_recall(AMONG[:2000], found[:2000])
+    some = found[:2000]
+    return frechet_distance(found, AMONG), *precision_recall(AMONG[:len(some)], some)
 
 
 # %%
@@ -148,7 +151,7 @@ for name, (distance, precision, recall) in calibrated.items():
     print(f"{name:18}  distance {distance:6.1f}   precision {precision:.2f}   recall {recall:.2f}")
 floor, noisy, noisier, fewer = (found[0] for found in calibrated.values())
 assert floor < noisy < noisier and floor < fewer                            # each damage costs
-if not SHORT:
+if CHECKED:
     assert calibrated["without fours"][1] > 0.95 * calibrated["real test images"][1]        # good, but
     assert calibrated["without fours"][2] < calibrated["real test images"][2] - 0.03        # fewer kinds
 
@@ -169,7 +172,7 @@ for name, (nats, distance, precision, recall) in found.items():
           f"precision {precision:.2f}   recall {recall:.2f}")
 error = error_rate(samples_told, asked, test.images[PIXELS], test.labels[PIXELS])
 print(f"1-NN error of {len(asked)} samples with the labels they were asked for: {error:.2%}")
-if not SHORT:
+if CHECKED:
     assert found["told the labels"][1] < 0.6 * found["not told the labels"][1]              # the distance
     assert found["told the labels"][0] > found["not told the labels"][0]                    # and Parzen agree
 
@@ -187,15 +190,15 @@ for scale, (nats, distance, precision, recall) in truncated.items():
     print(f"z * {scale:3}  Parzen {nats:6.1f}   distance {distance:5.1f}   "
           f"precision {precision:.2f}   recall {recall:.2f}")
 first, last = truncated[1.0], truncated[0.6]
-if not SHORT:
+if CHECKED:
     assert last[0] > first[0] + 2                                           # Parzen: better!
-    assert last[3] < first[3] - 0.05                                        # recall: much of the variety is gone
+    assert last[2] > first[2] and last[3] < first[3] - 0.05                 # cleaner, and much variety is gone
 
 # %% [markdown]
 # Parzen rewards what the others punish. A window on a *typical* image is near many test images;
 # one on a rare image is near few. So whoever leaves out what is rare wins. It takes no network to
-# beat reality: average each training image with its nearest neighbour. Nobody would take the
-# smudges for digits that somebody wrote.
+# beat reality: average each training image with its nearest neighbour, which blurs whatever the
+# two do not share.
 
 # %%
 others = train.images[10_000:12_000 if SHORT else 30_000]
@@ -203,8 +206,8 @@ partners = nearest(some_real, others)[0]
 smudges = (unit_images(some_real) + unit_images(others[partners])) / 2
 smudged, away = parzen(smudges, held_out, test.images[PIXELS]), in_features(smudges)[0]
 print(f"smudges: Parzen {smudged.mean:.1f} (real {real_windows.mean:.1f}), distance {away:.1f} (real {floor:.1f})")
-if not SHORT:
-    assert smudged.mean > real_windows.mean + 2 and away > 2 * floor
+if CHECKED:
+    assert smudged.mean > real_windows.mean + 2 and away > 1.5 * floor
 
 # %% [markdown]
 # Theis et al. 2016 found as much with cluster centres: Parzen is a yardstick for regressions of
@@ -215,7 +218,7 @@ if not SHORT:
 # ## The published tables
 #
 # With yardsticks that give real images their published figures, samples can be set beside
-# published samples. Ours of this lesson come from a network half as wide, after a minute or two;
+# published samples. Ours of this lesson come from a network half as wide, after half a minute;
 # `minideconv train --data mnist` plays three thousand rounds at full width, and the preset `best`
 # twenty epochs. `minideconv evaluate RUN` does all of the above for any run, and for anybody's
 # samples in an `.npz` file, and says where a protocol was not followed. What those runs reached
