@@ -2,7 +2,7 @@
 # %% [markdown]
 # # 14. Losses and penalties
 #
-# Takes 4 minutes on 2 cores, and seconds with `MINIDECONV_SHORT=1`, where only the claims that
+# Takes 2 minutes on 2 cores, and seconds with `MINIDECONV_SHORT=1`, where only the claims that
 # need no long training are checked.
 #
 # Every few months since 2014 a new loss for GANs has appeared, with a theory and a table in which

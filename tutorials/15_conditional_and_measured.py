@@ -227,7 +227,7 @@ if CHECKED:
 # %%
 ours = {"parzen": f"{found['told the labels'][0]:.0f}", "neighbour_error": f"{100 * error:.2f} %"}
 for key, title in (("parzen", "Parzen log-likelihood, nats"), ("neighbour_error", "1-NN error")):
-    print(f"\n{title}: this lesson's short run {ours[key]} ({SOURCE}, {COUNT} samples)")
+    print(f"\n{title}: this lesson's short run {ours[key]} ({SOURCE}; less than the tables' protocol)")
     for who, figure in PUBLISHED[key]:
         print(f"    {who:55} {figure}")
 
