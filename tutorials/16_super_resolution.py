@@ -26,6 +26,7 @@ from minideconv.models import dcgan
 from minideconv.models.super_resolution import ENLARGE, bicubic, bilinear, enlarger, halved
 from minideconv.train.supervised import Batches, Plan, Supervised
 
+# %%
 SHORT = os.environ.get("MINIDECONV_SHORT") == "1"
 SOURCES = ["strokes"] if SHORT else ["mnist", "strokes"]
 SEEDS, STEPS, TRAINING, HELD_OUT = (range(1), 20, 1_000, 100) if SHORT else (range(3), 400, 10_000, 1_000)
@@ -144,6 +145,7 @@ def checkerboard(network):
     return np.sqrt(blocks[:, 0, :, 0].var(axis=(1, 2)).mean())
 
 
+# %%
 grids = {}
 for kind in ENLARGE:
     before = [checkerboard(enlarger(kind, rng=np.random.default_rng(seed))) for seed in SEEDS]
@@ -217,6 +219,7 @@ def play(network, source, seed):
     return player
 
 
+# %%
 source = SOURCES[0]
 small, truth = held_out[source]
 panel, strengths = {"bicubic": [bicubic(small)], "squared error": [], "with an adversary": []}, []

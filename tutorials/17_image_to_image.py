@@ -2,7 +2,7 @@
 # %% [markdown]
 # # 17. Image to image
 #
-# A full run takes about seven minutes on 2 cores and nothing is downloaded; with
+# A full run takes about 7 minutes on 2 cores and nothing is downloaded; with
 # `MINIDECONV_SHORT=1` it takes seconds, on smaller pictures and without claims about training.
 #
 # Here the generator gets no random numbers but a picture, and gives another: a drawing becomes a
@@ -149,6 +149,7 @@ def learn(adversarial, seed, steps=STEPS, make=None, pairs=(inputs, targets)):
     return trainer.shown
 
 
+# %%
 def judged(pictures, truth=test_targets):
     """L1, and how well the gradients agree with the truth's (Xue et al. 2014), means over pictures in [0, 1]."""
     return np.abs(pictures - truth / 255).mean(), gradient_similarity(pictures, truth).mean()
@@ -230,6 +231,8 @@ wide, wide_test = (drawings(count, seed, SIZE, spacing=28.0) for count, seed in 
 unet_reach = rows_seen(UNet(rng=rng), 128, 64)
 print(f"U-Net: {size(UNet(rng=rng)):,} parameters; a pixel sees {unet_reach} rows")
 assert unet_reach >= 40 > 28 > max(reach.values())
+
+# %%
 far = {"the pair's generator": None, "U-Net": lambda rng: UNet(rng=rng)}
 further = {name: [translate(learn(0.0, seed, STEPS, make, wide), wide_test[0]) for seed in SEEDS]
            for name, make in far.items()}
