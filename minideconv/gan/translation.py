@@ -82,7 +82,7 @@ class Translation:
         players.generator_optimizer.lr = plan.rate(step)
         players.discriminator_optimizer.lr = falling_rate(plan.discriminator_rate, step, plan.decay_from, plan.decay_to)
         if plan.adversarial:
-            losses = play_round(players, self.loss, targets, inputs, step=step, view=centred)
+            losses = play_round(players, self.loss, targets, inputs, step=step, view=centred, frugal=True)
         else:
             losses = self._step_alone(inputs, targets)
         self.steps_done += 1
