@@ -167,7 +167,7 @@ def test_a_run_says_it_once_also_after_it_was_resumed_and_draws_it(tmp_path):
     assert len(said) == 1 and len(run.trainer.health.measured) == 48 // EVERY
 
 
-def fed(steps, *, game=1.0, gradient=0.1, balance=1.0, **more):
+def fed(steps, *, game=1.0, gradient=0.1, balance=1.0, weight=1.0, **more):
     """What is said of numbers alone."""
     health = Health(balance, patience=PATIENCE)
 
@@ -175,7 +175,7 @@ def fed(steps, *, game=1.0, gradient=0.1, balance=1.0, **more):
         return value(step) if callable(value) else value
     return health, [line for step in range(1, steps + 1) for line in health.watch(
         step, {"discriminator_loss": at(game, step), "generator_loss": 1.0, **more},
-        norms={"generator_gradient": at(gradient, step), "generator_weight": 1.0, "discriminator_weight": 1.0})]
+        norms={"generator_gradient": at(gradient, step), "generator_weight": weight, "discriminator_weight": 1.0})]
 
 
 def test_what_is_fed_from_outside():
@@ -194,6 +194,58 @@ def test_what_is_fed_from_outside():
     assert np.isfinite(health.measured).all()
     unmeasured = Health(1.0, patience=PATIENCE)
     assert [unmeasured.watch(step, {"discriminator_loss": 1, "generator_loss": 1}) for step in range(64)] == [[]] * 64
+
+
+def swinging(low, high):
+    """A loss of D that is `low` and `high` in turns, for 16 steps each."""
+    return lambda step: low if step // 16 % 2 else high
+
+
+def kinds_said(steps=PATIENCE, weight=1.0, **numbers):
+    """What is said of numbers alone, in the `steps` steps of the game."""
+    health, _ = fed(steps, weight=weight, **numbers)
+    return set(health.said)
+
+
+@pytest.mark.parametrize("kind, beyond, within", [
+    ("saturated", {"game": 0.019}, {"game": 0.021}),
+    ("behind", {"game": 1.21}, {"game": 1.19}),
+    ("swings", {"game": swinging(0.14, 1.21)}, {"game": swinging(0.16, 1.21)}),
+    ("swings", {"game": swinging(0.14, 1.21)}, {"game": swinging(0.14, 1.19)}),
+    ("swings", {"game": swinging(0.14, 1.21)}, {"game": lambda step: {9: 0.1, 19: 1.5}.get(step, 1.0)}),
+    ("vanishing", {"gradient": lambda step: 1.0 if step < 9 else 0.9e-3, "steps": PATIENCE + 8},
+     {"gradient": lambda step: 1.0 if step < 9 else 1.1e-3, "steps": PATIENCE + 8}),
+    ("vanishing", {"gradient": 0.9e-8}, {"gradient": 1.1e-8}),
+    ("overflow", {"game": 10_001, "steps": 1}, {"game": 9_999, "steps": 1}),
+    ("overflow", {"weight": 101, "steps": EVERY}, {"weight": 99, "steps": EVERY}),
+    ("overflow", {"weight": float("nan"), "steps": EVERY}, {"weight": 99, "steps": EVERY}),
+    ("saturated", {"game": 0.01}, {"game": 0.01, "steps": PATIENCE - EVERY}),              # it has to last,
+    ("saturated", {"game": lambda step: 1.0 if step == 9 else 0.01},                       # but for a lucky batch
+     {"game": lambda step: 1.0 if step % 16 == 9 else 0.01}),
+])
+def test_a_sign_is_said_beyond_its_threshold_and_not_within(kind, beyond, within):
+    assert kinds_said(**beyond) == {kind}
+    assert kinds_said(**within) == set()
+
+
+@pytest.mark.parametrize("kind, few, size, silent", [
+    ("collapse", 10, 0.24, (10, 0.26)), ("classes", 3, 1.0, (5, 1.0))])
+def test_samples_that_are_alike_or_of_few_kinds_for_three_looks(kind, few, size, silent):
+    """Real points are of ten classes; samples of the first `few` of them, at `size` times the real distances."""
+    def said(few, size, looks=4, spoiled=None):
+        health = Health(1.0, REAL, classify=lambda points: np.round(points[:, 1]).astype(int), patience=PATIENCE)
+        for look in range(1, looks + 1):
+            samples = np.stack([size * REAL[:, 0], np.arange(100) % few], axis=1)
+            health.watch(look * PATIENCE // 2, {"discriminator_loss": 1.0, "generator_loss": 1.0},
+                         samples if look != spoiled else REAL)
+        return set(health.said)
+    assert said(few, size) == {kind}
+    assert said(*silent) == set()
+    assert said(few, size, looks=3) == set()            # at first all samples are alike
+    assert said(few, size, spoiled=4) == said(few, size, spoiled=3) == set()
+
+
+REAL = np.stack([1000.0 * (np.arange(100) % 7), np.arange(100) % 10], axis=1)       # classes weigh nothing in distances
 
 
 def test_spread_and_classes_by_their_formulas():

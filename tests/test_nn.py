@@ -113,6 +113,11 @@ def test_sequential_fuses_only_plain_batch_norm_and_leaky_relu(monkeypatch):
     assert np.isclose(y.data.min(), original(x, None, None, training=True).data.min() / 4, rtol=1e-5)
 
 
+def test_a_sequential_of_nothing_gives_what_it_is_given():
+    x = md.Tensor(np.ones((2, 3)))
+    assert nn.Sequential()(x) is x and nn.Sequential(nn.ReLU())[:0](x) is x
+
+
 def test_sequential_takes_functions_and_slices():
     model = nn.Sequential(nn.Flatten(), F.tanh, nn.Linear(64, 2))
     x = pictures()

@@ -2,10 +2,12 @@
 # %% [markdown]
 # # 1. Gradients by hand
 #
-# A network learns by asking, for each of its numbers: if this number were a little larger, how
-# much would the loss change? That rate of change is the number's *gradient*. This lesson computes
-# gradients of a single multiplication, of a small formula and of a transposed convolution, with
-# pen and paper, and checks each against the only judge there is: changing the number and looking.
+# A network is a formula with many numbers in it that can be changed, and the *loss* is one number
+# that says how wrong its results are. It learns by asking, for each of its numbers: if this number
+# were a little larger, how much would the loss change? That rate of change is the number's
+# *gradient*. This lesson computes gradients of a single multiplication, of a small formula and of a
+# transposed convolution, with pen and paper, and checks each against the only judge there is:
+# changing the number and looking.
 #
 # Full run: under 10 seconds on 2 cores, and the same in the short setting (`MINIDECONV_SHORT=1`).
 # It is the first lesson: you need Python and NumPy, and no deep learning. Run it with `python
@@ -98,8 +100,8 @@ keep(draw_errors(), "01_steps.png")
 # | loss = s * s | g * 2 * s |
 #
 # This is all that "backpropagation" means. It finds the slopes. Changing the numbers with them is
-# another step, that of an *optimiser*: a rule such as "subtract a small multiple of the slope", which
-# is lesson 3.
+# another step, that of an *optimiser*: a rule such as "subtract a small multiple of the slope",
+# which is lesson 3.
 
 # %%
 a, b, c = 3.0, -2.0, 5.0
@@ -139,9 +141,9 @@ assert (A.grad, B.grad, C.grad) == (g_a, g_b, g_c)         # the claim: equal to
 # slope of `sum(g * outputs)`, a single number. The numbers g together are called the *cotangent*,
 # and the answer is a *vector-Jacobian product*: g times the table, without the table.
 #
-# The layer this project is about, in one dimension, is the *transposed convolution*. It has an input
-# y and a short row of weights w, its *kernel*. Every y[i] *stamps* a copy of the kernel, scaled by
-# y[i], at position stride * i, and where stamps overlap they add up.
+# The layer this project is about, in one dimension, is the *transposed convolution*. It has an
+# input y and a short row of weights w, its *kernel*. Every y[i] *stamps* a copy of the kernel,
+# scaled by y[i], at position stride * i, and where stamps overlap they add up.
 
 # %%
 def stamp(y, w, stride=2):
@@ -241,9 +243,9 @@ assert not np.array_equal(flipped(y, w, g)[1], true_random)         # ... a rand
 
 # %% [markdown]
 # The same fault in the engine's layer, which has two dimensions, entry by entry. Each tile is a 3x3
-# kernel; there is one for every pair of an input and an output *channel* (such as a colour). Only its
-# middle is right, since the middle is where flipping changes nothing: the pattern of the error tells
-# you what the mistake is.
+# kernel; there is one for every pair of an input and an output *channel* (such as a colour). Only
+# its middle is right, since the middle is where flipping changes nothing: the pattern of the error
+# tells you what the mistake is.
 
 # %%
 name, faulty = FAULTS["flipped"]

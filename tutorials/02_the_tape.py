@@ -3,8 +3,8 @@
 # # 2. The tape
 #
 # Lesson 1 walked backwards through a formula by hand. Here a program does it: first the obvious
-# one, which is hopelessly slow, then an engine in about twenty lines, equal to this project's own on
-# one formula (`minideconv/tensor.py` is the same idea). At the end come gradients of gradients.
+# one, which is hopelessly slow, then an engine in about twenty lines, equal to this project's own
+# on one formula (`minideconv/tensor.py` is the same idea). At the end come gradients of gradients.
 #
 # Full run: under 10 seconds on 2 cores, and the same in the short setting (`MINIDECONV_SHORT=1`).
 # You need lesson 1.
@@ -120,11 +120,11 @@ theirs = md.grad(formula(*tensors).sum(), tensors)
 assert all(np.array_equal(ours[box].data, g.data) for box, g in zip(boxes, theirs, strict=True))
 
 # %% [markdown]
-# The walk starts with a slope of 1, the `ones_like` in `gradients`. Lesson 1 warned of ones, and yet
-# they are right here: a loss is *one* number, and the slope of a number for itself is 1, no choice
-# about it. Where the result is an array, a 1 everywhere *is* a choice, that of the sum of its entries
-# (hence the `.sum()`); a check of gradients must not make it, as it misses what is in the wrong
-# order. So for an array `md.grad` asks for the cotangent.
+# The walk starts with a slope of 1, the `ones_like` in `gradients`. Lesson 1 warned of ones, and
+# yet they are right here: a loss is *one* number, and the slope of a number for itself is 1, no
+# choice about it. Where the result is an array, a 1 everywhere *is* a choice, that of the sum of
+# its entries (hence the `.sum()`); a check of gradients must not make it, as it misses what is in
+# the wrong order. So for an array `md.grad` asks for the cotangent.
 
 # %%
 try:
@@ -135,9 +135,9 @@ except ValueError as error:
 
 # %% [markdown]
 # What is on a tape can be drawn. Each box is an operation with its rules, in which a and b are its
-# own first and second input ("to a: g * b"), and the length of the gradient that passed it. It points
-# from the inputs, on top, to the result; gradients flow the other way. p * q + r is used twice by the
-# second product: two arrows, and two gradients that add up.
+# own first and second input ("to a: g * b"), and the length of the gradient that passed it. It
+# points from the inputs, on top, to the result; gradients flow the other way. p * q + r is used
+# twice by the second product: two arrows, and two gradients that add up.
 
 # %%
 p, q, r = tensors
@@ -149,8 +149,8 @@ keep(draw_tape((total * total).sum(), {"p": p, "q": q, "r": r}, title="The tape 
 # ## What was repeated comes back as a sum
 #
 # NumPy adds a row to every row of a matrix without being told: it *broadcasts*. Our `Box` does so
-# too, and its rule for `+` is then wrong. It is the first bug of every engine on NumPy, and a silent
-# one: shapes do not fit, until something later broadcasts again and makes them fit.
+# too, and its rule for `+` is then wrong. It is the first bug of every engine on NumPy, and a
+# silent one: shapes do not fit, until something later broadcasts again and makes them fit.
 
 # %%
 matrix, row = Box(arrays[0]), Box(arrays[1][0])                             # (2, 3) and (3,)
@@ -158,8 +158,8 @@ wrong = gradients(matrix * matrix + row)[row]
 assert row.data.shape == (3,) and wrong.data.shape == (2, 3)                # the bug: a slope of another shape
 
 # %% [markdown]
-# The row was *copied* into every row of the matrix. A number that is used twice adds up what it gets,
-# so the right slope is the sum over the copies: over axes put in front, and over axes 1 long.
+# The row was *copied* into every row of the matrix. A number that is used twice adds up what it
+# gets, so the right slope is the sum over the copies: over axes put in front, and over axes 1 long.
 
 # %%
 def unbroadcast(g, shape):
@@ -265,8 +265,8 @@ keep(draw_derivatives(), "02_derivatives.png")
 
 # %% [markdown]
 # Who wants a second derivative? Some losses *contain* a gradient, as the penalties of lesson 14 do.
-# To learn from one is to differentiate that gradient; as a plain number it would change the loss, and
-# nothing would learn from it.
+# To learn from one is to differentiate that gradient; as a plain number it would change the loss,
+# and nothing would learn from it.
 
 # %%
 kernel = md.Tensor(rng.standard_normal((4, 4, 1, 2)), requires_grad=True)

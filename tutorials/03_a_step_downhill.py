@@ -28,8 +28,8 @@ SEEDS = range(5)
 # Twenty points lie near a line, `y = 2 x + 1`. A line has two *parameters*, numbers that are to be
 # learned: w = (slope, offset). The *loss* is the mean of the squared errors; its gradient takes pen
 # and paper, as in lesson 1. Learning is one statement, `w -= rate * gradient`, repeated: *gradient
-# descent* (Cauchy 1847). The *rate* says how long the steps are; three rates are tried. The loss is a
-# bowl here, and its floor is known: the least-squares line.
+# descent* (Cauchy 1847). The *rate* says how long the steps are; three rates are tried. The loss is
+# a bowl here, and its floor is known: the least-squares line.
 
 # %%
 rng = np.random.default_rng(0)
@@ -78,11 +78,11 @@ keep(figure, "03_rates.png")
 # direction sets the limit: its c is the largest eigenvalue of the second derivatives, here the
 # matrix `2 * line.T @ line / 20`. Just below the limit w arrives, just above it flies off.
 #
-# **Question.** You stand off the floor in the steepest direction only. Which rate takes you there in
-# *one* step? Where is somebody then who was off it in a flatter direction, of curvature b?
+# **Question.** You stand off the floor in the steepest direction only. Which rate takes you there
+# in *one* step? Where is somebody then who was off it in a flatter direction, of curvature b?
 #
-# Answer: `1 - rate * c` is 0 for `rate = 1 / c`, half the limit. The other has `1 - b / c` of the way
-# before them, nearly all of it where b is small. One rate for all numbers is a compromise.
+# Answer: `1 - rate * c` is 0 for `rate = 1 / c`, half the limit. The other has `1 - b / c` of the
+# way before them, nearly all of it where b is small. One rate for all numbers is a compromise.
 
 # %%
 curvatures, directions = np.linalg.eigh(2 * line.T @ line / len(y))             # the steepest last
@@ -96,9 +96,9 @@ for b, direction in zip(curvatures, directions.T, strict=True):
 # %% [markdown]
 # ## A network in thirty lines
 #
-# No line separates two moons. A network does, of layers `tanh(x @ weight + bias)`. Its engine is
-# lesson 2's, with the operations needed here; rules give arrays, as nobody asks for second
-# derivatives. A bias is added to every row, so its slope is the sum over rows (un-broadcast).
+# No line separates two moons. A network does, of *layers* `tanh(x @ weight + bias)`: sums of all
+# inputs, a constant for each (its *bias*), and a bend. Its engine is lesson 2's; rules give arrays,
+# as nobody asks for second derivatives. A bias is un-broadcast: its slope is a sum over rows.
 
 # %%
 class Box:
@@ -244,7 +244,7 @@ assert all_kept[-50:].max() > 0.5 * all_kept[0] > 1e6 * max(none[-1], some[-1])
 # %% [markdown]
 # *Adam* (Kingma and Ba 2015) keeps a mean m of the gradients and a mean v of their squares, and
 # divides by the root of v: every number takes steps of about `rate`, however large its gradient.
-# Both means start at 0, and dividing by `1 - beta ** t` makes up for that. (Lab A compares the three.)
+# Both means start at 0, and dividing by `1 - beta ** t` makes up for that. (Lab A compares them.)
 
 # %%
 def adam(w, g, state, rate, beta1=0.9, beta2=0.999, eps=1e-8):

@@ -7,7 +7,7 @@ and one formula holds everything that the engine does with kernels.
 # Takes about 5 seconds on 2 cores, 10 more where the engine's loops have to be compiled first
 # (`MINIDECONV_SHORT=1` changes nothing here), and twenty minutes to read.
 #
-# You need NumPy and what a matrix product is; for the last sections lesson 2 (a tape finds gradients).
+# You need NumPy and what a matrix product is, and in one cell lesson 2 (a tape finds gradients).
 #
 # A convolution slides a small *kernel* of numbers over an image. At each place it multiplies the
 # kernel with the pixels underneath and adds up. An image here has the shape (N, H, W, C): N
@@ -38,10 +38,10 @@ figure.keep(figure.gallery(images, notes=["grey: 0, light: ink", "dark: negative
 # %% [markdown]
 # ## The slow version
 #
-# For one image with one channel, in loops. `stride` is how far the window moves, `padding` how
-# many rows and columns of zeros we imagine around the image, `dilation` how far apart the kernel's
-# entries, its *taps*, look. Output (i, j) looks through tap (u, v) at pixel (stride*i + dilation*u -
-# padding, stride*j + dilation*v - padding).
+# For one image with one channel, in loops. `stride` is how far the window moves, `padding` how many
+# rows and columns of zeros we imagine around the image, `dilation` how far apart the kernel's
+# entries, its *taps*, look. Output (i, j) looks through tap (u, v) at pixel
+# `(stride*i + dilation*u - padding, stride*j + dilation*v - padding)`.
 
 
 # %%
@@ -71,15 +71,15 @@ assert np.array_equal(slow, ours)
 
 # %% [markdown]
 # The same, window by window: the first, the middle one, the last. The hatched ring is the padding:
-# zeros that are read but stored nowhere. On the right is counted how often each pixel was read. With
-# stride 2 and a 3x3 kernel the counts are uneven; remember that for lesson 7.
+# zeros that are read but stored nowhere. On the right is counted how often each pixel was read.
+# With stride 2 and a 3x3 kernel the counts are uneven; remember that for lesson 7.
 
 # %%
 figure.keep(step.strip(walk.conv(x, w, stride=2, padding=1), frames=[0, 4, 8], products=False), "04_steps.png")
 
 # %% [markdown]
-# With a dilation of 2 the same nine taps span 5x5 pixels. It is the convolution with a larger kernel
-# that has zeros between the taps, without the products with zero.
+# With a dilation of 2 the same nine taps span 5x5 pixels. It is the convolution with a larger
+# kernel that has zeros between the taps, without the products with zero.
 
 # %%
 spread = np.zeros((5, 5))
@@ -128,10 +128,8 @@ figure.keep(matrix.spy(w, (5, 5), stride=2, padding=1), "04_matrix.png")
 
 # %% [markdown]
 # So how does it differ from a *dense* layer, y = f(Wx + b), which is a matrix product too? (Dense:
-# each output is a weighted sum of *all* inputs, plus a constant b, the *bias*.) The
-# dense layer stores and learns every entry of W. C is nearly empty and repeats nine numbers. Some
-# articles write y = f(Wx + b) for a convolution: true of C, but C is never stored, and W hides the
-# point.
+# each output is a weighted sum of *all* inputs, plus a constant b, the *bias*.) The dense layer
+# stores and learns every entry of W. C is nearly empty, repeats nine numbers, and is never stored.
 
 # %%
 dense_numbers = C.size
@@ -183,8 +181,8 @@ assert np.array_equal(patches.ravel(), F.im2col(x[None, :, :, None], 3, stride=2
 # ## Channels: the kernel has four axes
 #
 # Images have C channels, and we want O features at each place: one kernel for every pair. The
-# kernel is therefore a four-dimensional array (KH, KW, C, O), not "a two-dimensional matrix" as
-# one reads. A window's row now has KH*KW*C numbers, the product gives O at once.
+# kernel is therefore a four-dimensional array (KH, KW, C, O). A window's row now has KH*KW*C
+# numbers, and the product gives O at once.
 
 # %%
 images = rng.integers(-9, 10, (2, 8, 7, 3)).astype(float)                   # N=2, H=8, W=7, C=3
@@ -197,8 +195,8 @@ one_by_one = sum(conv_loops(images[1, :, :, c], kernel[:, :, c, 4], 2, 1) for c 
 assert np.array_equal(features[1, :, :, 4], one_by_one)                     # channels of one output simply add up
 
 # %% [markdown]
-# A *1x1 convolution* looks at one pixel: no neighbours, only channels. It is a dense layer applied to
-# every pixel alike, and a cheap way from C channels to O.
+# A *1x1 convolution* looks at one pixel: no neighbours, only channels. It is a dense layer applied
+# to every pixel alike, and a cheap way from C channels to O.
 
 # %%
 narrow = rng.integers(-9, 10, (1, 1, 3, 5)).astype(float)
@@ -207,9 +205,9 @@ assert np.array_equal(F.conv2d(images, narrow).data, images @ narrow[0, 0])
 # %% [markdown]
 # ## How far a feature sees
 #
-# Behind several layers a feature depends on more pixels than one kernel spans: its *receptive field*.
-# Layer l, with kernel k, dilation d and all strides before it multiplied to S, adds d * (k - 1) steps
-# of S pixels each. So, along one axis,
+# Behind several layers a feature depends on more pixels than one kernel spans: its *receptive
+# field*. A layer with kernel k, dilation d and all strides before it multiplied to S adds
+# `d * (k - 1)` steps of S pixels each. So, along one axis,
 #
 #     pixels seen = 1 + sum over the layers of  d * (k - 1) * (product of the strides before it)
 #
@@ -289,7 +287,7 @@ assert T(images, kernel, y) == (by_y * y).sum() == (images * by_x).sum() == (ker
 # - Convolution is multiplication with a matrix C that is mostly zeros and repeats the kernel.
 #   Nobody stores it.
 # - `im2col` lays the windows out as rows, so that one full matrix product does the work.
-# - Kernels are (KH, KW, C, O). There is no flip. What a feature sees follows from kernels and strides.
+# - Kernels are (KH, KW, C, O). There is no flip. Kernels and strides say what a feature sees.
 # - One trilinear form, three derivatives: convolution, transposed convolution, kernel gradient.
 #
 # Sources: V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", 2016,

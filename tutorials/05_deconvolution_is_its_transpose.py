@@ -6,9 +6,9 @@
 # (`MINIDECONV_SHORT=1` changes nothing here), and half an hour to read. Lesson 4 comes before it.
 #
 # Lesson 4 turned a convolution into a matrix C, from pixels to features. Generators of images need
-# the other direction, from few numbers to many pixels. Often read: the layer that does it,
-# "deconvolution", undoes a convolution. In fact: it multiplies with the transpose, C^T. This lesson
-# shows what that means, and what undoing takes.
+# the other direction, from few numbers to many pixels. The layer that does it is called
+# "deconvolution", and does not undo a convolution: it multiplies with the transpose, C^T. This
+# lesson shows what that means, and what undoing takes.
 
 # %%
 import numpy as np
@@ -45,8 +45,8 @@ ours = F.conv_transpose2d(y[None, :, :, None], w[:, :, None, None], stride=2, pa
 assert np.array_equal(slow, ours)
 
 # %% [markdown]
-# It is lesson 1's `stamp` in two dimensions. A row of numbers is an image of height 1, with axes for
-# batch, height, width and channels, three of them of length 1.
+# It is lesson 1's `stamp` in two dimensions. A row of numbers is an image of height 1, with axes
+# for batch, height, width and channels, three of them of length 1.
 
 # %%
 row, taps = np.array([2.0, 1, 3]), np.array([1.0, 3, 2])                    # lesson 1's picture
@@ -56,8 +56,8 @@ assert stamped.ravel().tolist() == [2, 6, 5, 3, 5, 9, 6]
 # %% [markdown]
 # ## It is the transpose
 #
-# Take the matrix C of the *convolution* with the same kernel, stride and padding. Column k of C^T is
-# row k of C: the kernel, put where window k was. Multiplying y with C^T adds up those columns: stamps.
+# Take the matrix C of the *convolution* with the same kernel, stride and padding. Column k of C^T
+# is row k of C: the kernel, put where window k was. C^T y adds up those columns: stamps.
 
 # %%
 C = matrix.conv_matrix(w, (5, 5), stride=2, padding=1).dense()              # (9, 25)
@@ -66,9 +66,9 @@ assert np.array_equal(C.T @ y.ravel(), slow.ravel())                        # th
 # %% [markdown]
 # ## The rewrite that is fast: col2im
 #
-# `conv2d` was im2col, then a matrix product. Its transpose is the transposed steps in opposite order:
-# first the product, which makes every stamp, then `col2im`, which puts them down and adds them up.
-# `conv2d` uses the kernel (KH, KW, C, O) from C channels to O, `conv_transpose2d` from O to C.
+# `conv2d` was im2col, then a matrix product. Its transpose is the transposed steps in opposite
+# order: first the product, which makes every stamp, then `col2im`, which puts them down and adds
+# them up. The kernel (KH, KW, C, O) leads from C channels to O there, and from O to C here.
 
 # %%
 features = rng.integers(-9, 10, (2, 4, 3, 5)).astype(float)                 # N=2, OH=4, OW=3, O=5
@@ -92,8 +92,8 @@ shifted = np.roll(image, 1, axis=2)                                         # ri
 assert (forward * features).sum() != (x * shifted).sum()
 
 # %% [markdown]
-# And so each is the other's gradient: in every network with a convolution, the walk back already *is*
-# a transposed convolution.
+# And so each is the other's gradient: in every network with a convolution, the walk back already
+# *is* a transposed convolution.
 
 # %%
 x_tape, y_tape = md.Tensor(x, requires_grad=True), md.Tensor(features, requires_grad=True)
@@ -104,7 +104,7 @@ assert np.array_equal(x_tape.grad, image) and np.array_equal(y_tape.grad, forwar
 # %% [markdown]
 # ## Padding is a crop
 #
-# `padding=1` of a convolution adds a ring of zeros; its transpose removes the ring that they stood for.
+# `padding=1` of a convolution adds a ring of zeros; its transpose removes that ring.
 
 # %%
 one = {"x": y[None, :, :, None], "weight": w[:, :, None, None], "stride": 2}
@@ -123,9 +123,9 @@ assert np.array_equal(cropped, everything[:, 1:-1, 1:-1])
 #     pixels   = stride * (features - 1) + kernel - 2*padding + output_padding,
 #     output_padding = 0 ... stride - 1
 #
-# `output_padding` picks one of them, and that is why it must be smaller than the stride. Often read: it
-# adds a margin of zeros. In fact: it crops one row and column less at the end, and where stamps reach
-# these pixels they are computed like all others.
+# `output_padding` picks one of them, and that is why it must be smaller than the stride. It is no
+# margin of zeros: it crops one row and column less at the end, and where stamps reach these pixels
+# they are computed like all others.
 
 # %%
 assert all(F.conv2d(np.zeros((1, n, n, 1)), one["weight"], stride=2, padding=1).shape[1] == 3 for n in (5, 6))
@@ -163,9 +163,9 @@ assert F.conv_transpose2d(np.zeros((1, 14, 14, 1)), four, stride=2, padding=1).s
 # ## "same", where sizes agree and values do not
 #
 # With stride 2, "same" of a transposed convolution should double the size. The stamps of a 3x3
-# kernel cover 2 * features + 1 rows, so one is cut off: the first or the last? In TensorFlow it is the
-# *last*, a crop of (0, 1). Whoever takes the first has the same shapes, shifted by one pixel. (It
-# happened in Keras, for strides above 1 with odd kernels: see pull request 22876 there.)
+# kernel cover 2 * features + 1 rows, so one is cut off: the first or the last? In TensorFlow it is
+# the *last*, a crop of (0, 1). Whoever takes the first has the same shapes, shifted by one pixel.
+# (It happened in Keras, for strides above 1 with odd kernels: see pull request 22876 there.)
 
 # %%
 source, odd = rng.integers(-9, 10, (1, 6, 6, 1)).astype(float), rng.integers(-9, 10, (3, 3, 1, 1)).astype(float)
@@ -179,9 +179,9 @@ assert np.array_equal(before[:, :-1, :-1], after[:, 1:, 1:])                # on
 # %% [markdown]
 # ## As an ordinary convolution: full, half, valid
 #
-# Often read: it is "a convolution with zeros in between". In fact: put stride - 1 zeros between the
-# features, pad by kernel - 1 - padding, *and flip the kernel* in both axes. Most products are then
-# with zeros, so nobody computes it this way.
+# It is also an ordinary convolution: with stride - 1 zeros between the features, a padding of
+# kernel - 1 - padding, *and the kernel flipped* in both axes. Most products are then with zeros, so
+# nobody computes it this way.
 
 # %%
 spread = np.zeros((1, 5, 5, 1))
@@ -191,9 +191,9 @@ assert np.array_equal(F.conv2d(spread, flipped, padding=3 - 1 - 1).data, cropped
 assert not np.array_equal(F.conv2d(spread, one["weight"], padding=1).data, cropped)     # without the flip
 
 # %% [markdown]
-# At stride 1 three paddings have names: *valid*, 0, where n pixels give n - k + 1; *half* ("same" for
-# odd k), (k - 1) / 2, where n give n; *full*, k - 1, where n give n + k - 1. By the rule above, the
-# transpose of a valid convolution is a full one, that of a half one is half, that of a full one valid.
+# At stride 1 three paddings have names: *valid*, 0, where n pixels give n - k + 1; *half* ("same"
+# for odd k), (k - 1) / 2, where n give n; *full*, k - 1, where n give n + k - 1. By the rule above,
+# the transpose of a valid convolution is a full one, that of a half one half, of a full one valid.
 
 # %%
 pixels = rng.integers(-9, 10, (1, 6, 6, 1)).astype(float)
@@ -205,10 +205,10 @@ for padding, size, of_transpose in ((0, 4, 2), (1, 6, 1), (2, 8, 0)):       # va
 # %% [markdown]
 # ## A kernel that is known: bilinear
 #
-# A transposed convolution need not learn its kernel. To double an image, each pixel stamps a tent, 1, 3,
-# 3, 1 quarters in each direction, and overlapping tents add up to a straight line between neighbours:
-# *bilinear interpolation*. (Long et al. 2015 start their learned layers from it.) At the border, tents
-# from outside are missing. Lesson 16 compares it with kernels that are learned.
+# A transposed convolution need not learn its kernel. To double an image, each pixel stamps a tent,
+# 1, 3, 3, 1 quarters in each direction, and overlapping tents add up to a straight line between
+# neighbours: *bilinear interpolation*. (Long et al. 2015 start their learned layers from it.) At
+# the border, tents from outside are missing. Lesson 16 compares it with kernels that are learned.
 
 # %%
 tent = np.array([1, 3, 3, 1]) / 4
@@ -223,8 +223,8 @@ assert np.array_equal(repeated, F.upsample(pixels, 2).data)
 # %% [markdown]
 # ## It is not the inverse
 #
-# Blur a digit with a 5x5 kernel and apply the transposed convolution with the same kernel. The shape
-# comes back. The values do not: the kernel is symmetric, so C^T blurs a second time.
+# Blur a digit with a 5x5 kernel and apply the transposed convolution with the same kernel. The
+# shape comes back. The values do not: the kernel is symmetric, so C^T blurs a second time.
 
 # %%
 digit = md.data.strokes(count=8, seed=3)[0][5] / 255.0                      # (28, 28, 1)
@@ -241,10 +241,10 @@ def error(image):
 assert twice.shape == digit[None].shape and error(twice) > error(blurred) > 0.3
 
 # %% [markdown]
-# Here C is square, so it might have an inverse. The *pseudo-inverse* is the inverse where there is one
-# and the least-squares answer where not. It does bring back the digit from the exact blurred image.
-# But C shrinks fine detail to nearly nothing, so the pseudo-inverse must blow it up, and any noise of
-# a camera with it: a thousandth of the ink is enough to bury the digit.
+# Here C is square, so it might have an inverse. The *pseudo-inverse* is the inverse where there is
+# one and the least-squares answer where not. It does bring back the digit from the exact blurred
+# image. But C shrinks fine detail to nearly nothing, so the pseudo-inverse must blow it up, and any
+# noise of a camera with it: a thousandth of the ink is enough to bury the digit.
 
 # %%
 blur_matrix = matrix.conv_matrix(blur[:, :, 0, 0], (28, 28), padding=2).dense()
@@ -256,10 +256,10 @@ assert error(inverse @ noisy.ravel()) > 1
 # %% [markdown]
 # ## A true deconvolution
 #
-# To undo a blur under noise is an old problem, and *that* is deconvolution. The method of Richardson
-# (1972) and Lucy (1974) starts from grey and corrects it again and again: blur the guess, divide the
-# observed image by it, carry the quotient back with C^T, multiply. The transposed convolution is one
-# of its *parts*.
+# To undo a blur under noise is an old problem, and *that* is deconvolution. The method of
+# Richardson (1972) and Lucy (1974) starts from grey and corrects it again and again: blur the
+# guess, divide the observed image by it, carry the quotient back with C^T, multiply. The transposed
+# convolution is one of its *parts*.
 
 # %%
 guess = np.full(noisy.shape, noisy.mean())
@@ -279,8 +279,8 @@ figure.keep(figure.gallery(shown, limits=(0, 1), notes=[f"error {error(image):.2
             "05_not_the_inverse.png")
 
 # %% [markdown]
-# With a stride, 784 pixels become 196 features, and no matrix brings back the other three quarters. A
-# generator does not *restore* pixels. It has learnt kernels that *invent* them.
+# With a stride, 784 pixels become 196 features, and no matrix brings back the other three quarters.
+# A generator does not *restore* pixels. It has learnt kernels that *invent* them.
 
 # %%
 down = matrix.conv_matrix(rng.standard_normal((4, 4)), (28, 28), stride=2, padding=1).dense()
@@ -292,9 +292,9 @@ assert down.shape == (196, 784) and error(down.T @ (down @ digit.ravel())) > err
 #
 # Articles write "DNN" for all three: Zeiler et al. 2010, sparse coding, which *solves* for the few
 # features whose stamps add up to an image; Zeiler and Fergus 2013, a visualiser, which carries one
-# feature of a classifier back to pixels with its own kernels (lesson 9); and decoders and generators
-# with trained kernels (Long et al. 2015, Radford et al. 2015). See also `tutorials/OFTEN_READ.md`.
+# feature of a classifier back to pixels with its own kernels (lesson 9); and decoders and
+# generators with trained kernels (Long et al. 2015). More is in `tutorials/OFTEN_READ.md`.
 #
 # Sources: V. Dumoulin and F. Visin 2016, arXiv:1603.07285; M. Zeiler et al., "Deconvolutional
-# networks", 2010; M. Zeiler and R. Fergus 2013, arXiv:1311.2901; J. Long et al. 2015, arXiv:1411.4038;
-# A. Radford et al. 2015, arXiv:1511.06434; W. Richardson 1972 and L. Lucy 1974 (restoration of images).
+# networks", 2010; M. Zeiler and R. Fergus 2013, arXiv:1311.2901; J. Long et al. 2015,
+# arXiv:1411.4038; W. Richardson 1972 and L. Lucy 1974 (restoration of images).

@@ -2,13 +2,13 @@
 # %% [markdown]
 # # 6. A conv-deconv network
 #
-# Takes about a minute on 2 cores. With the environment variable `MINIDECONV_SHORT=1` it takes
+# Takes about 20 seconds on 2 cores. With the environment variable `MINIDECONV_SHORT=1` it takes
 # seconds; its numbers then say little, and the claims that need real training are not checked.
 #
 # Articles on "deconvolutional networks" like to show one model: a convolution, a transposed
 # convolution, and a dense layer that predicts one number per pixel. We build exactly that, give it
-# a job that a convolution can do and a look at single pixels cannot, and see whether it works.
-# (The hints that such articles end with, batch norm, activations, optimisers, are measured in lab A.)
+# a job that a convolution can do and a look at single pixels cannot, and see whether it works. (The
+# hints that such articles end with, batch norm, activations, optimisers, are measured in lab A.)
 #
 # You need lesson 3 (batches, epochs, Adam) and lesson 5 (what the two convolutions are).
 
@@ -124,12 +124,11 @@ assert shapes[1][1:] == (30, 30, 32) and shapes[3][1:] == (32, 32, 32) and shape
 # %% [markdown]
 # ## What it is not
 #
-# Often read: "the deconvolution upsamples the features". In fact: 32 -> 30 -> 32. Its stride is 1, so
-# it only gives back the border that the first layer cut off. At stride 1 a transposed convolution
-# **is** an ordinary convolution, with the kernel turned by 180 degrees, its channel axes swapped, and
-# `kernel - 1` zeros around the picture (lesson 5). Nor does it go "from low-level to high-level
-# features": it has nothing abstract to start from, as the question below shows. (All such sentences
-# are in `tutorials/OFTEN_READ.md`.)
+# It upsamples nothing: 32 -> 30 -> 32. Its stride is 1, so it only gives back the border that the
+# first layer cut off. At stride 1 a transposed convolution **is** an ordinary convolution, with the
+# kernel turned by 180 degrees, its channel axes swapped, and `kernel - 1` zeros around the picture
+# (lesson 5). Nor are its features abstract: the question below shows how little of the picture it
+# sees at once. (What is often read about such networks is in `tutorials/OFTEN_READ.md`.)
 
 # %%
 rng = np.random.default_rng(0)

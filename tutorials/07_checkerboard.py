@@ -115,8 +115,8 @@ assert stacks.unevenness(even, 4) < 2 < 5 < stacks.unevenness(measured, 4)
 # - *sub-pixel*: a 3x3 convolution to four times the channels, which are then laid out as 2x2
 #   pixels ("pixel shuffle", Shi et al. 2016).
 #
-# The first row of the picture is what one network makes of an input without any detail: all that you
-# see comes from its layers. The second is the mean square over many networks, which the counts
+# The first row of the picture is what one network makes of an input without any detail: all that
+# you see comes from its layers. The second is the mean square over many networks, which the counts
 # predict. The third is the *power spectrum* of pictures like those in the first: how strong each
 # spatial frequency is, zero in the middle. What repeats every 4 pixels shows as bright points at
 # multiples of 1/4; faint lines between them come from the border.
@@ -134,11 +134,11 @@ peaks = {name: grid_strength(stacks.untrained_images, stack, (8, 8)) for name, s
 print({name: round(value, 1) for name, value in peaks.items()})
 
 # %% [markdown]
-# "Make the kernel a multiple of the stride" is often quoted as the cure. It is half of one. It removes
-# the grid that *all* networks share (second row). But a single network still has its own (first row):
-# the four pixels of a 2x2 block come from different weights, and nothing makes them agree. Sub-pixel
-# layers have the same trouble. Resize-convolution has none: repeating pixels treats all alike, and so
-# does a stride-1 convolution.
+# "Make the kernel a multiple of the stride" is often quoted as the cure. It is half of one. It
+# removes the grid that *all* networks share (second row). But a single network still has its own
+# (first row): the four pixels of a 2x2 block come from different weights, and nothing makes them
+# agree. Sub-pixel layers have the same trouble. Resize-convolution has none: repeating pixels
+# treats all alike, and so does a stride-1 convolution.
 
 # %%
 assert min(peaks["transposed, kernel 4"], peaks["sub-pixel"]) > 20            # the claim: even overlap, and still peaks
@@ -153,10 +153,21 @@ assert spectrum[:, :, 16].max() < 1e-20 * spectrum.max()
 # %% [markdown]
 # ## Sub-pixel convolution is a transposed convolution
 #
-# Why do sub-pixel and kernel 4 look so alike? Because they are the same family of functions. A
-# transposed convolution with stride r and kernel k*r writes k*k inputs to each pixel, and *which*
-# taps they meet depends only on the pixel's place in its r x r block. So give every place its own
-# small k x k kernel and its own channel, and shuffle:
+# Why do sub-pixel and kernel 4 look so alike? Because they are the same family of functions. First
+# in one dimension, with kernel w0 w1 w2 w3 and stride 2. Two stamps meet in every pixel: an even
+# one gets w2 times the input before it and w0 times its own, an odd one w3 and w1. So the even
+# pixels are a convolution with (w2, w0), the odd ones a convolution with (w3, w1), and the two take
+# turns.
+
+# %%
+y, w = np.array([2.0, 1, 3]), np.array([1.0, 5, 2, 4])
+taking_turns = [np.convolve(y, w[place::2]) for place in (0, 1)]           # np.convolve runs backwards: w0 with y[m]
+stamped = F.conv_transpose2d(y.reshape(1, 1, 3, 1), w.reshape(1, 4, 1, 1), stride=(1, 2)).data.ravel()
+assert np.array_equal(stamped, np.stack(taking_turns, axis=1).ravel())
+
+# %% [markdown]
+# In two dimensions, with stride r and kernel k*r, every place of an r x r block has its own small k
+# x k kernel, and so its own channel; then shuffle:
 #
 #     conv_transpose2d(y, w, stride=r)  ==  pixel_shuffle(conv2d(y, v, padding=k - 1), r)
 #     v[i, j, o, c*r*r + a*r + b]  =  w[a + r*(k-1-i), b + r*(k-1-j), c, o]
@@ -221,9 +232,9 @@ assert np.allclose(F.pixel_shuffle(F.conv2d(y, together), 2).data, F.upsample(F.
 # A GAN's generator learns only from the gradient that the discriminator sends back through its
 # *strided convolutions*, and the gradient of a convolution is a transposed convolution with the
 # same kernel. So a discriminator with kernel 3 and stride 2 prints the same grid into every
-# correction: some pixels get nine times as much advice (in mean square) as others. With kernel 4 all
-# get as much, and yet, by the same measure as above, every single discriminator has a grid of its own:
-# here too the rule is half a cure.
+# correction: some pixels get nine times as much advice (in mean square) as others. With kernel 4
+# all get as much, and yet, by the same measure as above, every single discriminator has a grid of
+# its own: here too the rule is half a cure.
 
 # %%
 for stack, expected in (("c3s2p1 c3s2p1", 9), ("c4s2p1 c4s2p1", 1)):
@@ -240,8 +251,7 @@ keep(overlap.draw_spectra(gradient=True, networks=NETWORKS // 4), "07_gradients.
 # ## What to do
 #
 # 1. Make the kernel a multiple of the stride, in the generator *and* in the discriminator: 4 with
-#    2, not 3 or 5. (The articles that this project started from use kernel 4 wherever the stride
-#    is 2. That is right, though they do not say why.)
+#    2, not 3 or 5.
 # 2. Where a grid still shows, resize and then convolve in the last layers; it costs more
 #    arithmetic (all of it at the high resolution).
 # 3. Kernel size is then a choice like others: compare by a measure of the samples, over several

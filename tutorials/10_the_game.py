@@ -122,7 +122,7 @@ assert least - 1e-4 < paid < least + (0.15 if SHORT else 0.03) < cannot_tell
 #
 # 1. D learns from real numbers and fakes. `fake.detach()` is the same array off the tape: D's cost
 #    must not move G.
-# 2. G learns through the D that has just changed. `inputs=G.parameters()` asks for G's gradients
+# 2. G learns through the D that has just changed. `inputs=` asks for the gradients of G's weights
 #    alone. G is never shown a real number: all that it learns comes through D.
 #
 # A `turn` is what a player's cost may look at, `turn.judge` is D. G makes `-log D(G(z))` small: claim

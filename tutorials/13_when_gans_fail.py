@@ -221,7 +221,7 @@ if not SHORT:
 @style()
 def draw_failures():
     figure = new_figure(7.4, 4.4, "Three failures: samples (vermilion) over the spots, and what shows them")
-    panels = figure.subplots(2, 4)
+    panels = figure.subplots(2, 4, gridspec_kw={"height_ratios": (1.2, 1)})
     wards = {"healthy": healthy, "1: G too fast": collapsed, "2: D too strong": stuck, "3: wrong betas": swinging}
     for (upper, lower), (name, [(game, health), *_]) in zip(panels.T, wards.items(), strict=True):
         upper.scatter(*draw_real(400, np.random.default_rng(5)).T, s=4, c=PALETTE["middle"], linewidths=0)

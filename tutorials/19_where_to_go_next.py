@@ -146,7 +146,7 @@ assert np.allclose(np.cov(worlds[0][0].T), np.eye(CODE))
 T = 50 if SHORT else 200
 beta = np.linspace(1e-4, 0.02, T) * 1000 / T
 abar = np.cumprod(1 - beta)                                     # (T,)
-assert np.isclose((beta * abar[-1] / abar).sum(), 1 - abar[-1]) and abar[-1] < 1e-4     # each step's, shrunk by the later
+assert np.isclose((beta * abar[-1] / abar).sum(), 1 - abar[-1]) and abar[-1] < 1e-4     # nothing is left of x_0
 
 # %%
 def with_time(x, t):

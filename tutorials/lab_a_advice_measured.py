@@ -103,13 +103,13 @@ def score(build=network, seed=0, optimizer=optim.Adam, data=STUDY, judged_on=uns
 # %% [markdown]
 # ## Predict first
 #
-# **Question.** Which of the two leaves the smaller error, after 120 steps on 384 pictures? Write your
-# answer into `YOURS` ("first", "second", or "no difference") before you run the rest. Every question
-# was put down before its runs, each row has eight seeds, and the two rows of a seed share the order
-# of the batches.
+# **Question.** Which of the two leaves the smaller error, after 120 steps on 384 pictures? Write
+# your answer into `YOURS` ("first", "second", or "no difference") before you run the rest. Every
+# question was put down before its runs. A seed decides about first weights and order of batches.
 #
 # What does luck do? Two equal rows give 8 wins of 8, one way or the other, once in 128 times; among
-# seven questions that happens once in eighteen labs. So 8 of 8 is a verdict here, and 6 of 8 is none.
+# seven questions that happens once in eighteen labs. So 8 of 8 is a verdict here, and 6 of 8 is
+# none.
 
 # %%
 YOURS = {"ReLU | tanh": "", "He's weights | N(0, 0.02)": "", "He's weights | Glorot's": "", "batch norm | without": "",
@@ -134,8 +134,8 @@ def ask(question, first, second):
 # ## Activation
 #
 # Without any, two layers are one linear filter of 5x5 pixels: an outline may be a step up or down,
-# and the filter answers with opposite signs, so it learns nothing. tanh bends, but gently; ReLU has a
-# corner. (`LeakyReLU(1)` is an activation that does nothing.)
+# and the filter answers with opposite signs, so it learns nothing. tanh bends, but gently; ReLU has
+# a corner. (`LeakyReLU(1)` is an activation that does nothing.)
 
 # %%
 relu, tanh = repeat(), repeat(partial(network, activation=nn.Tanh))
@@ -147,9 +147,9 @@ assert SHORT or linear > 0.95
 # %% [markdown]
 # ## First weights
 #
-# `N(0, 0.02)` is DCGAN's rule (Radford et al. 2015), which has batch norm beside it. He et al. (2015)
-# and Glorot and Bengio (2010) choose the spread so that signals keep their size from layer to layer:
-# variance 2 / fan_in for ReLU, 2 / (fan_in + fan_out). Textbooks pair He with ReLU.
+# `N(0, 0.02)` is DCGAN's rule (Radford et al. 2015), which has batch norm beside it. He et al.
+# (2015) and Glorot and Bengio (2010) choose the spread so that signals keep their size from layer
+# to layer: variance 2 / fan_in for ReLU, 2 / (fan_in + fan_out). Textbooks pair He with ReLU.
 
 # %%
 def restarted(rule, rng, **settings):
@@ -200,9 +200,9 @@ ask("Adam | SGD, momentum", *by_optimizer)
 # %% [markdown]
 # ## Augmentation
 #
-# An outline stays one when the picture is turned, mirrored, or its colour channels change places: 48
-# pictures from one. Articles recommend this always; it should matter when pictures are *few*. "Few"
-# is 4, others for each seed, shown as often as the 384, so that all rows take as many steps.
+# An outline stays one when the picture is turned, mirrored, or its colour channels change places:
+# 48 pictures from one. Articles recommend this always; it should matter when pictures are *few*.
+# "Few" is 4, others for each seed, shown as often as the 384, so that all rows take as many steps.
 
 # %%
 def turned(shown, wanted, rng):
@@ -223,11 +223,10 @@ ask("384 pictures: turned | as they are", repeat(augment=turned), relu)
 ask("4 pictures: turned | as they are", with_four(turned), with_four(None))
 
 # %% [markdown]
-# **The answers.** Five times the first, in every seed. Twice no difference by our rule, for opposite
-# reasons. Turning 384 pictures wins often and hardly anything: the network has not learned them by
-# heart. Glorot's weights beat He's on average, against the textbook, but not in every seed: the means
-# lie apart and the runs overlap. All of it is about this network, this job and 120 steps; tanh might
-# get there with more.
+# **The answers.** Five times the first, in every seed. Twice no difference by our rule. Turning 384
+# pictures wins often, and by hardly anything. Glorot's weights beat He's on average, against the
+# textbook, but not in every seed: the means lie apart and the runs overlap. All of it is about this
+# network, this job and 120 steps; tanh might get there with more.
 
 # %%
 if not SHORT:
@@ -286,12 +285,12 @@ def draw_answers():
 keep(draw_answers(), "lab_a_comparisons.png")
 
 # %% [markdown]
-# A kernel of 1 sees one pixel and knows nothing, as lesson 6 said. Among the others the folds overlap:
-# the choice is one of luck and 120 steps, and yet the promise was kept. Before you choose a kernel
-# for a layer with a stride, make it a multiple of the stride (lesson 7); then validate.
+# A kernel of 1 sees one pixel and knows nothing, as lesson 6 said. Among the others the folds
+# overlap: the choice is one of luck and 120 steps, and yet the promise was kept. Before you choose
+# a kernel for a layer with a stride, make it a multiple of the stride (lesson 7); then validate.
 #
-# Take with you: ask one question, put it down first, repeat it over seeds, and look how far apart the
-# runs of *one* row lie before you compare two.
+# Take with you: ask one question, put it down first, repeat it over seeds, and look how far apart
+# the runs of *one* row lie before you compare two.
 #
 # Sources: D. Kingma and J. Ba, "Adam", 2015; X. Glorot and Y. Bengio, "Understanding the difficulty
 # of training deep feedforward neural networks", 2010; K. He et al., "Delving deep into rectifiers",

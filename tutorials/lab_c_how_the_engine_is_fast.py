@@ -6,11 +6,11 @@
 # layers are timed, in under 10), and half an hour to read. A lab is optional: no lesson needs it.
 # You need lab B: columns, a matrix product, compiled loops.
 #
-# Lab B ended with compiled loops that copy windows and BLAS that multiplies them. From there: measure
-# where the time goes, then threads, caches, fewer products. Each way is compared with the others by
-# `==`, since sums of small integers are exact. Seconds depend on your processor and on what else it
-# does, so they are printed and not asserted. How to time: several times, and take the *shortest*, as
-# other programs, interrupts and cold caches only ever add.
+# Lab B ended with compiled loops that copy windows and BLAS that multiplies them. From there:
+# measure where the time goes, then threads, caches, fewer products. Each way is compared with the
+# others by `==`, since sums of small integers are exact. Seconds depend on your processor and on
+# what else it does, so they are printed and not asserted. How to time: several times, and take the
+# *shortest*, as other programs, interrupts and cold caches only ever add.
 
 # %%
 import os
@@ -58,8 +58,8 @@ print(machine.processor(), "|", machine.available_threads(), "processors |", *ma
 # its own; only the outermost call is counted here, so that no time counts twice. `minideconv train
 # --profile` does the same with more columns.
 #
-# What is watched is half a round of a GAN: its generator learns through the discriminator. Convolutions
-# and their gradients are where the time goes.
+# What is watched is half a round of a GAN: its generator learns through the discriminator.
+# Convolutions and their gradients are where the time goes.
 
 
 # %%
@@ -107,7 +107,7 @@ watched()                                                                   # co
 watch, all_ms, adam_ms = min((watched() for _ in range(5)), key=lambda measured: measured[1])
 assert sum(watch.milliseconds.values()) + adam_ms <= all_ms                 # no time was counted twice
 assert watch.calls["conv", "forward"] == watch.calls["conv_transpose", "forward"] == 5 * 2
-# Of D's two layers the gradients for their images, which lead back to G. Nobody asked for the kernels'.
+# Of D's two layers the gradients for their images, which lead back to G; none of the kernels.
 assert watch.calls["conv", "backward"] == 5 * 2
 
 # %%
@@ -134,7 +134,7 @@ figure.keep(draw_profile(), "lab_c_profile.png")
 # they compute.) The chunks depend on shapes alone, never on the number of threads, and each writes
 # a part of the result that is its own. A kernel gradient is a sum over the batch: there each few
 # chunks write a share of their own, and the shares are added in the chunks' order. So the number of
-# threads changes no bit, even for numbers that do round. (Threads gain only what others leave idle.)
+# threads changes no bit, even for numbers that do round.
 
 # %%
 batch = 128 if JIT and not SHORT else 32 if JIT else 2
@@ -162,12 +162,12 @@ for name, operation in trio.items():
           f"{alone_ms / together_ms:.2f} times as fast")
 
 # %% [markdown]
-# Why not Numba's own threads (`njit(parallel=True)`, `prange`)? `col2im` *adds* to pixels that several
-# windows share. `image[i] += value` is a read, an addition and a write; two threads may both read
-# before either writes, one addition is lost, and for single entries of arrays Numba does not prevent
-# it (numba issue 3681). And a process should have *one* pool at work. BLAS has its own; where each of
-# our threads calls a BLAS that starts more, they compete. So `parallel.run(..., blas=True)` gives BLAS
-# one thread meanwhile, and its setting back afterwards.
+# Why not Numba's own threads (`njit(parallel=True)`, `prange`)? `col2im` *adds* to pixels that
+# several windows share. `image[i] += value` is a read, an addition and a write; two threads may
+# both read before either writes, one addition is lost, and for single entries of arrays Numba does
+# not prevent it (numba issue 3681). And a process should have *one* pool at work. BLAS has its own;
+# where each of our threads calls a BLAS that starts more, they compete. So `parallel.run(...,
+# blas=True)` gives BLAS one thread meanwhile, and its setting back afterwards.
 
 # %%
 def blas_threads():
@@ -183,12 +183,12 @@ assert set(during) <= {1} and blas_threads() == before                      # in
 #
 # A core can multiply and add two vectors of numbers in every cycle, if nothing else holds it up. A
 # compiled loop over arrays is held up: for every multiplication it loads a sum and stores it again.
-# BLAS keeps a block of sums in the processor's registers from the first term to the last. So does the
-# engine (`kernels/fast/products.py`: 8 rows of 32 sums where the processor has AVX-512), since its own
-# product can do what BLAS's cannot: read windows or tiles that exist only a few rows at a time, and
-# are still in the core's cache.
-# How many images a chunk has hardly matters: since columns exist for a few pixels only, chunks of 8 KB to
-# 64 MB of columns take the same time within a fifth (measured on one thread of the machine of README).
+# BLAS keeps a block of sums in the processor's registers from the first term to the last. So does
+# the engine (`kernels/fast/products.py`: 8 rows of 32 sums where the processor has AVX-512), since
+# its own product can do what BLAS's cannot: read windows or tiles that exist only a few rows at a
+# time, and are still in the core's cache. How many images a chunk has hardly matters: since columns
+# exist for a few pixels only, chunks of 8 KB to 64 MB of columns take the same time within a fifth
+# (measured on one thread of the machine of README).
 #
 # ## Fewer products
 #
@@ -257,10 +257,10 @@ nine_ms = milliseconds(layer)
 print(f"16 products {direct_ms:.2f} ms, 9 products {nine_ms:.2f} ms: {direct_ms / nine_ms:.2f} times as fast")
 
 # %% [markdown]
-# It is less than 16/9, since making and undoing the tiles is work as well, and work of the slow kind:
-# moving memory. With few channels or pixels nothing would be left of the gain; `tiles.LAYERS` and
-# `tiles.POSITIONS` say from how many on it is used. There is a price: infinity minus infinity is NaN,
-# so outputs that are not finite are computed once more the direct way.
+# It is less than 16/9, since making and undoing the tiles is work as well, and work of the slow
+# kind: moving memory. With few channels or pixels nothing would be left of the gain; `tiles.LAYERS`
+# and `tiles.POSITIONS` say from how many on it is used. There is a price: infinity minus infinity
+# is NaN, so outputs that are not finite are computed once more the direct way.
 
 # %%
 x[0, 5, 6, 7] = np.inf
@@ -278,8 +278,8 @@ assert np.isinf(direct).any() and np.array_equal(layer(), direct, equal_nan=True
 #
 # <details><summary>Answer</summary>
 #
-# The last tile can leave out c: 3 + 3 + 3 + 2 = 11 instead of 7 * 2 = 14. In two dimensions 121 instead
-# of 196: a gain of 1.62, not of 1.78.
+# The last tile can leave out c: 3 + 3 + 3 + 2 = 11 instead of 7 * 2 = 14. In two dimensions 121
+# instead of 196: a gain of 1.62, not of 1.78.
 #
 # </details>
 
@@ -290,8 +290,9 @@ with patch.object(tiles, "LAYERS", {}):
 assert multiplications_of(layer) * 196 == direct_count * 121
 
 # %% [markdown]
-# Take with you: measure before you change anything. One pool of threads, chunks that depend on shapes
-# alone, and every chunk writes what is its own: no race, and the same bits for any number of threads.
+# Take with you: measure before you change anything. One pool of threads, chunks that depend on
+# shapes alone, and every chunk writes what is its own: no race, and the same bits for any number of
+# threads.
 #
 # Sources: S. Winograd, "Arithmetic complexity of computations",
 # 1980; A. Lavin and S. Gray, "Fast algorithms for convolutional neural networks", 2016,

@@ -83,7 +83,7 @@ def _edge(shape: Shape, size: int, shift: float = 0.0) -> tuple[np.ndarray, np.n
     p = p @ axes                                                            # (size, size, 2)
     if shape.corners:
         angles = 2 * np.pi * (np.arange(shape.corners) + 0.5) / shape.corners
-        normals = np.stack((np.cos(angles), np.sin(angles)), axis=-1) / shape.radii       # (corners, 2) of the stretched
+        normals = np.stack((np.cos(angles), np.sin(angles)), axis=-1) / shape.radii       # (corners, 2)
         lengths = np.linalg.norm(normals, axis=-1)
         normals, reach = normals / lengths[:, None], np.cos(np.pi / shape.corners) / lengths
         away = p @ normals.T.astype(np.float32) - reach.astype(np.float32)  # (size, size, corners): from each side

@@ -3,6 +3,7 @@ just changed.
 
 The trainer, the benchmark and the lessons all play this one.
 """
+import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from ..nn import Module
 from ..optim import Optimizer
-from ..tensor import Tensor, as_tensor
+from ..tensor import Tensor, as_tensor, no_grad
 from ..train.state import DivergedError
 
 
@@ -49,7 +50,7 @@ class Turn(NamedTuple):
 
 
 def play_round(players: Players, loss, real, latents, labels=None, *, rng=None, step: int = 0, view=None,
-               smoothing: float = 0.0) -> dict:
+               smoothing: float = 0.0, frugal: bool = False) -> dict:
     """Play one round and give its losses: {"discriminator_loss": number, "generator_loss":
     number}, and the named parts of each.
 
@@ -58,11 +59,15 @@ def play_round(players: Players, loss, real, latents, labels=None, *, rng=None, 
         which move nothing), whose sum is walked back from. The parts come back as
         "discriminator_NAME" and "generator_NAME".
     real (N, ...), latents (N, ...), labels (N,) or None: one batch. rng, step, view, smoothing: what
-    Turn hands on to the loss. Raises DivergedError where a loss is not finite, before its player moves.
+    Turn hands on to the loss. frugal: G makes its fakes a second time for its own turn, so that
+    nothing of it is kept through D's: less memory for more arithmetic, and the same numbers where G
+    draws none. Raises DivergedError where a loss is not finite, before its player moves.
     """
     generator, discriminator, generator_optimizer, discriminator_optimizer = players
     latents, real = as_tensor(latents), as_tensor(real)
-    fake = generator(latents) if labels is None else generator(latents, labels)
+    told = () if labels is None else (labels,)
+    with no_grad() if frugal else contextlib.nullcontext():
+        fake = generator(latents, *told)
     turn = Turn(generator, discriminator, real, fake.detach(), labels, rng, step, view, smoothing)
 
     discriminator_optimizer.zero_grad()
@@ -71,7 +76,7 @@ def play_round(players: Players, loss, real, latents, labels=None, *, rng=None, 
     discriminator_optimizer.step()
     loss_d = loss_d.item()              # lets go of the tape, and of all that was kept for the walk back
 
-    turn = turn._replace(fake=fake)
+    turn = turn._replace(fake=generator(latents, *told) if frugal else fake)
     generator_optimizer.zero_grad()
     loss_g, parts_g = _total("generator", loss.generator(turn), step)
     loss_g.backward(inputs=generator_optimizer.params)  # D's own gradients are not asked for, so never computed

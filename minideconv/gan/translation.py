@@ -82,7 +82,7 @@ class Translation:
         players.generator_optimizer.lr = plan.rate(step)
         players.discriminator_optimizer.lr = falling_rate(plan.discriminator_rate, step, plan.decay_from, plan.decay_to)
         if plan.adversarial:
-            losses = play_round(players, self.loss, targets, inputs, step=step, view=centred)
+            losses = play_round(players, self.loss, targets, inputs, step=step, view=centred, frugal=True)
         else:
             losses = self._step_alone(inputs, targets)
         self.steps_done += 1
@@ -124,7 +124,8 @@ class Translation:
 
     def state_dict(self) -> dict:
         """Everything that the next step depends on but the pairs. DivergedError where a weight is not finite."""
-        return {**collect(self._parts()), "steps_done": self.steps_done, "checksum": getattr(self.batches, "checksum", 0)}
+        return {**collect(self._parts()), "steps_done": self.steps_done,
+                "checksum": getattr(self.batches, "checksum", 0)}
 
     def load_state_dict(self, state: dict) -> None:
         """Go on from a state_dict; ValueError for one of other pairs, and errors as those of Module.load_state_dict."""

@@ -1,9 +1,11 @@
 """The two networks: a generator that is a stack of transposed convolutions, and a discriminator
 that is its mirror image.
 
-The recipe is DCGAN's (Radford et al. 2015): strided convolutions instead of pooling, batch norm
-except at both ends, leaky ReLU 0.2, weights from N(0, 0.02). 4x4 kernels with stride 2 overlap
-evenly (4 is a multiple of 2), so no checkerboard is built in. For 28x28x1 images these are exactly
+After DCGAN (Radford et al. 2015): strided convolutions instead of pooling, batch norm except at
+both ends, leaky ReLU 0.2 in the discriminator, weights from N(0, 0.02). Not theirs: leaky ReLU in
+the generator too (ReLU there), a sigmoid for images in [0, 1] (tanh, [-1, 1]), latents from N(0, 1)
+(U(-1, 1)), and 4x4 kernels for 5x5: with stride 2 they overlap evenly (4 is a multiple of 2), so no
+checkerboard is built in. RadfordGenerator below is theirs for MNIST. For 28x28x1 images these are
 
     generator      z (100,) -> Linear 7x7x128, BN, LReLU -> tconv 4x4 s2 -> 64, BN, LReLU -> tconv 4x4 s2 -> 1, sigmoid
     discriminator  conv 4x4 s2 -> 64, LReLU -> conv 4x4 s2 -> 128, BN, LReLU -> Linear 1 (a logit)

@@ -66,7 +66,8 @@ def _cubic(size: int) -> np.ndarray:
     """The matrix (2 * size, size) of cubic interpolation along one axis, its rows' sums 1."""
     centres = (np.arange(FACTOR * size) + 0.5) / FACTOR - 0.5
     t = np.abs(centres[:, None] - np.arange(size))
-    weight = np.where(t < 1, 1.5 * t ** 3 - 2.5 * t ** 2 + 1, np.where(t < 2, -0.5 * t ** 3 + 2.5 * t ** 2 - 4 * t + 2, 0))
+    near, far = 1.5 * t ** 3 - 2.5 * t ** 2 + 1, -0.5 * t ** 3 + 2.5 * t ** 2 - 4 * t + 2
+    weight = np.where(t < 1, near, np.where(t < 2, far, 0))
     return weight / weight.sum(axis=1, keepdims=True)
 
 

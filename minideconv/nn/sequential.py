@@ -35,7 +35,7 @@ class Sequential(Module):
 
     def forward(self, x: Any) -> Tensor:
         fused = False
-        for layer, after in zip(self.layers, [*self.layers[1:], None], strict=True):
+        for layer, after in zip(self.layers, [*self.layers[1:], None], strict=False):
             if fused:
                 fused = False
             elif type(layer) is BatchNorm2d and type(after) is LeakyReLU:

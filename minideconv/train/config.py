@@ -35,7 +35,7 @@ DEFAULT = {
     "decay_from": 0.5,
     "average": 0.999,
 }
-# The networks and rates of Radford et al. 2015, without labels, for three epochs: what lesson 11
+# Networks after Radford et al. 2015 and their rates, without labels, for three epochs: what lesson 11
 # builds.
 PLAIN = {**DEFAULT, "labels": False, "epochs": 3, "networks": "dcgan", "penalty": "none",
          "penalty_every": 1, "batch_size": 128, "latent": 100, "learning_rate": 2e-4, "beta1": 0.5, "beta2": 0.999,
