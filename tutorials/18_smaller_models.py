@@ -5,13 +5,10 @@
 # Takes 4 to 5 minutes on 2 cores. With the environment variable `MINIDECONV_SHORT=1` it takes
 # seconds; the claims that need real training are then not checked.
 #
-# A network that works is often larger than it need be. Three ways to a smaller one:
-#
-# - **pruning**: set the weights that are smallest in size to zero, and train on with the others
-#   (Han et al. 2015);
-# - **narrower layers**: train a network with fewer channels from the start;
-# - **distillation**: train that narrow network on the answers of the large one, its *teacher*
-#   (Hinton et al. 2015).
+# A network that works is often larger than it need be. Three ways to a smaller one: **pruning** sets the
+# smallest weights to zero and trains on with the others (Han et al. 2015); **narrower layers** have fewer
+# channels from the start; **distillation** trains such a network on the answers of the large one, its
+# *teacher* (Hinton et al. 2015).
 #
 # Measured: numbers that are not zero, bytes on disk, time for an image, quality; for lesson 8's
 # classifier and for a generator like lesson 15's. You need both lessons.
@@ -284,18 +281,18 @@ def smallest(rows, allowed):
 reader, saving = smallest(readers, lambda quality: quality >= readers["teacher, 16 wide"][3] - 0.01)
 drawer, little = smallest(drawers, lambda quality: quality <= drawers["teacher, 24 wide"][3] * 1.01)
 print(f"the classifier: {reader}, {saving:.1f} times smaller; G: {drawer}, {little:.1f} times smaller")
+
 # %% [markdown]
 # On MNIST, means of three seeds (`RESULTS.md` has all rows):
 #
-# - **The classifier** goes into a third: with 8 channels in place of 16 it loses 0.9 points of 97.3 %, at
-#   3.2 times fewer bytes and 1.7 times less time. Half of its weights can be pruned for nothing at all
-#   (97.6 %: it learned on a little), 70 % for 0.4 points; with 90 % gone, 10 points go too.
-# - **G** has less to spare: without 30 % of its weights its distance is already 1.1 % larger, so that
-#   within one per cent there is only the teacher. At equal bytes a pruned G (71) beats a narrower one
-#   (90).
+# - **The classifier** goes into a third: 8 channels in place of 16 cost 0.9 points of 97.3 % (just within
+#   what is allowed, and of a spread of 0.3), at 3.2 times fewer bytes and 1.7 times less time. Half of its
+#   weights can go for nothing (97.6 %: it learned on a little), 70 % for 0.4 points, 90 % for 10 points.
+# - **G** has less to spare: without 30 % of its weights its distance is 1.1 % larger, so that within one
+#   per cent there is only the teacher. At equal bytes a pruned G (71) beats a narrower one (90).
 # - **The students** are no better than the same networks with labels: 96.1 against 96.4 %, 93.4 against
-#   93.6. There are labels in plenty here, and one epoch is short. The students of G are far behind
-#   (228 against 90), and the picture says why: squared error prefers blur.
+#   93.6. Labels are plenty here, and one epoch is short. Those of G are far behind (228 against 90), and
+#   the picture says why: squared error prefers blur.
 
 # %%
 if not SHORT and SOURCE == "mnist":
@@ -321,6 +318,5 @@ assert readers["8 wide"][0] < 0.31 * readers["teacher, 16 wide"][0]
 # Exercises: prune in five rounds, with learning between them. Let the student G be judged by a
 # discriminator, with the teacher's images as the real ones. Distil with 500 labels.
 #
-# Sources: S. Han, J. Pool, J. Tran and W. Dally, "Learning both weights and connections for efficient
-# neural networks", 2015, arXiv:1506.02626; G. Hinton, O. Vinyals and J. Dean, "Distilling the knowledge
-# in a neural network", 2015, arXiv:1503.02531.
+# Sources: S. Han et al., "Learning both weights and connections for efficient neural networks", 2015,
+# arXiv:1506.02626; G. Hinton et al., "Distilling the knowledge in a neural network", 2015, arXiv:1503.02531.
