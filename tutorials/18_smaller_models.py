@@ -286,7 +286,7 @@ print(f"the classifier: {reader}, {saving:.1f} times smaller; G: {drawer}, {litt
 # On MNIST, means of three seeds (`RESULTS.md` has all rows):
 #
 # - **The classifier** goes into a third: 8 channels in place of 16 cost 0.9 points of 97.3 % (just within
-#   what is allowed, and of a spread of 0.3), at 3.2 times fewer bytes and 1.7 times less time. Half of its
+#   what is allowed; the spread is 0.3), at 3.2 times fewer bytes and 1.7 times less time. Half of its
 #   weights can go for nothing (97.6 %: it learned on a little), 70 % for 0.4 points, 90 % for 10 points.
 # - **G** has less to spare: without 30 % of its weights its distance is 1.1 % larger, so that within one
 #   per cent there is only the teacher. At equal bytes a pruned G (71) beats a narrower one (90).
