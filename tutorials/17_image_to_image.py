@@ -7,8 +7,11 @@
 #
 # Here the generator gets no random numbers but a picture, and gives another: a drawing becomes a
 # painting. Whoever trains it has *pairs*, so an ordinary loss would do. Why is there a
-# discriminator all the same (Isola et al. 2017, "pix2pix")? And what can a network do that sees
+# discriminator all the same ("pix2pix")? And what can a network do that sees
 # only a few pixels at a time? You need lessons 4 (windows), 5 and 10.
+#
+# Source: Isola, Zhu, Zhou and Efros 2017, "Image-to-Image Translation with Conditional Adversarial
+# Networks".
 
 # %%
 import os
