@@ -5,16 +5,13 @@
 # Takes 4 to 5 minutes on 2 cores. With the environment variable `MINIDECONV_SHORT=1` it takes
 # seconds; the claims that need real training are then not checked.
 #
-# A network that works is often far larger than it need be. Three ways to a smaller one:
+# A network that works is often larger than it need be. Three ways to a smaller one: **pruning** sets the
+# smallest weights to zero and trains on with the others (Han et al. 2015); **narrower layers** have fewer
+# channels from the start; **distillation** trains such a network on the answers of the large one, its
+# *teacher* (Hinton et al. 2015).
 #
-# - **pruning**: set the weights that are smallest in size to zero, and train on with the others
-#   (Han et al. 2015);
-# - **narrower layers**: train a network with fewer channels from the start;
-# - **distillation**: train that narrow network on the answers of the large one, its *teacher*
-#   (Hinton et al. 2015).
-#
-# We measure four things: parameters that are not zero, bytes on disk, the time for an image, and the
-# quality; for lesson 8's classifier and for a generator like lesson 15's. You need both lessons.
+# Measured: numbers that are not zero, bytes on disk, time for an image, quality; for lesson 8's
+# classifier and for a generator like lesson 15's. You need both lessons.
 
 # %%
 import os
@@ -46,9 +43,8 @@ test = test[0][::2] / np.float32(255), test[1][::2]                 # 5000 digit
 # %% [markdown]
 # ## Pruning, and that it stays
 #
-# `magnitude_masks` marks the smallest weights of all kernels and matrices. `Masked` stands in for an
-# optimizer: it makes the marked weights zero, and again after every step, whatever the optimizer's
-# memory of former steps would do with them.
+# `magnitude_masks` marks the smallest weights. `Masked` stands in for an optimizer: it makes them zero,
+# and again after every step, whatever the optimizer's memory would do with them.
 
 # %%
 rng = np.random.default_rng(0)
@@ -64,18 +60,17 @@ for make in (optim.Adam, optim.SGD):
         assert np.array_equal(parameter.data != 0, masks[name])
 
 # %% [markdown]
-# A file need not hold zeros: `save_sparse` writes the other values, and a bit for each entry that says
-# which it is. With one weight in ten left that is 4/10 of a byte and 1/8 of a byte in place of 4
-# bytes for each.
+# A file need not hold zeros: `save_sparse` writes the other values, and a bit for each entry. With one
+# weight in ten left that is 4/10 and 1/8 of a byte for each, in place of 4 bytes.
 
 # %%
 def bytes_on_disk(network):
-    """The size of the network's file; checks that what comes back is the network."""
+    """The size of the network's file, once it is read back and found equal."""
     with tempfile.TemporaryDirectory() as folder:
-        path, state = os.path.join(folder, "network.npz"), network.state_dict()
+        path = os.path.join(folder, "network.npz")
         prune.save_sparse(path, network)
         arrays = prune.dense(storage.load_arrays(path))
-        assert all(np.array_equal(arrays[name], array) for name, array in state.items())
+        assert all(np.array_equal(arrays[name], array) for name, array in network.state_dict().items())
         return os.path.getsize(path)
 
 
@@ -89,13 +84,12 @@ assert bytes_on_disk(network) < 0.25 * bytes_on_disk(full)
 # %%
 def milliseconds(network, *inputs):
     """Processor time for one of the inputs, the best of five passes."""
-    times = []
+    clock = [time.process_time()]
     with md.no_grad():
         for _ in range(5):
-            start = time.process_time()
             network(*inputs)
-            times.append(time.process_time() - start)
-    return 1000 * min(times) / len(inputs[0])
+            clock.append(time.process_time())
+    return 1000 * min(np.diff(clock)) / len(inputs[0])
 
 
 def measured(network, quality, *inputs):
@@ -137,50 +131,43 @@ def table(of_seed):
 # say. Pruned networks learn on for 150 steps.
 
 # %%
-def taught(width, seed, loss):
-    """A classifier from fresh weights, after one epoch."""
-    plan = supervised.Plan(count=len(images), epochs=1, batch_size=64, learning_rate=4e-3, seed=seed)
-    batches = supervised.Batches(plan, images, labels, prepare=supervised.shifted(1))
-    return fit(Classifier(width=width, rng=np.random.default_rng([seed, width])), loss, batches, plan)
-
-
-def pruned_reader(teacher, share, seed):
-    """A copy of the teacher, pruned, that learns on."""
-    plan = supervised.Plan(count=len(images), steps=10 if SHORT else 150, batch_size=64, learning_rate=2e-3, seed=seed)
-    network = Classifier()
-    network.load_state_dict(teacher.state_dict())
-    batches = supervised.Batches(plan, images, labels, prepare=supervised.shifted(1))
-    return fit(network, supervised.classification, batches, plan, share)
+def learn(network, seed, loss=supervised.classification, share=0.0, **length):
+    """One epoch, or what `length` says."""
+    length = length or dict(epochs=1, learning_rate=4e-3)
+    plan = supervised.Plan(count=len(images), batch_size=64, seed=seed, **length)
+    return fit(network, loss, supervised.Batches(plan, images, labels, prepare=supervised.shifted(1)), plan, share)
 
 
 # %%
 def classifiers(seed):
     """Name -> measured: the teacher, narrower ones, these distilled, and pruned ones."""
-    teacher = taught(16, seed, supervised.classification)
-    networks = {"teacher, 16 wide": teacher}
+    teacher = learn(Classifier(width=16, rng=np.random.default_rng([seed, 16])), seed)
+    networks, soft = {"teacher, 16 wide": teacher}, distillation.distillation(teacher, 2.0, 0.5)
     for width in (8, 4):
-        networks[f"{width} wide"] = taught(width, seed, supervised.classification)
-        networks[f"{width} wide, distilled"] = taught(width, seed, distillation.distillation(teacher, 2.0, 0.5))
+        for name, loss in ((f"{width} wide", supervised.classification), (f"{width} wide, distilled", soft)):
+            networks[name] = learn(Classifier(width=width, rng=np.random.default_rng([seed, width])), seed, loss)
     for share in (0.5, 0.7, 0.9):
-        networks[f"{share:.0%} pruned"] = pruned_reader(teacher, share, seed)
+        networks[f"{share:.0%} pruned"] = network = Classifier()
+        network.load_state_dict(teacher.state_dict())
+        learn(network, seed, share=share, steps=10 if SHORT else 150, learning_rate=2e-3)
     with md.no_grad():
         return {name: measured(network, supervised.classification(network, test)[1]["accuracy"], test[0][:256])
                 for name, network in networks.items()}
 
 
+# %%
 readers = table(classifiers)
 
 # %% [markdown]
 # ## The generator
 #
 # G can be made smaller without D and without real images: a student that is to draw what the teacher
-# draws *from the same latents* has a right answer for each pixel. Its loss is the squared difference.
-# That goes for a pruned G as well: its teacher is G itself as it was. Beside them, narrower generators
-# that play the game themselves.
+# draws *from the same latents* has a right answer for each pixel; its loss is the squared difference. So
+# has a pruned G, whose teacher is G as it was. Beside them, narrower ones that play the game themselves.
 #
-# The teacher is the default's G, 24 channels wide, after 500 rounds: a short run, whose digits can be
-# read and are not yet good. The quality is the digit-feature distance to 10,000 training images, from
-# 3,000 fakes: smaller is better (lesson 15). The latents are the same for all.
+# The teacher is the default's G, 24 wide, after 500 rounds: a short run, whose digits can be read and
+# are not yet good. The quality is the digit-feature distance (lesson 15) of 3,000 fakes, from the same
+# latents for all, to 10,000 training images: smaller is better.
 
 # %%
 ROUNDS = 20 if SHORT else 500
@@ -214,9 +201,6 @@ def student(teacher, width, steps, seed, share=0.0):
 
 
 # %%
-drawn = {}
-
-
 def generators(seed):
     """Name -> measured, for G."""
     teacher = player(24, seed)
@@ -232,8 +216,8 @@ def generators(seed):
             for name, network in networks.items()}
 
 
+drawn = {}                                                          # seed -> name -> ten fakes
 drawers = table(generators)
-
 # %%
 KINDS = {"pruned": ("o-", "accent", "pruned"), "wide": ("s-", "middle", "narrower"),
          "distilled": ("D--", "dark", "narrower, distilled")}
@@ -246,26 +230,22 @@ def draw_rows(axes, rows):
         found = sorted([teacher[1], *(row for name, row in others if name.endswith(kind))], key=lambda row: row[1])
         size, quality, spread = np.array(found)[:, [1, 3, 4]].T
         quality, spread = (100 - 100 * quality, 100 * spread) if rows is readers else (quality, spread)
-        axes.errorbar(size / 1000, quality, spread, fmt=mark, color=PALETTE[colour], markersize=4, capsize=2,
-                      label=label)
+        axes.errorbar(size / 1000, quality, spread, fmt=mark, color=PALETTE[colour], capsize=2, ms=4, label=label)
 
 
 # %%
 @style()
 def draw_sizes():
     figure = new_figure(8, 3.2)
-    left, right = figure.subplots(1, 2)
-    draw_rows(left, readers)
-    draw_rows(right, drawers)
-    left.set(title="the classifier", ylabel="test error, %", xlabel="kilobytes on disk", xscale="log", yscale="log")
-    right.set(title="the generator", ylabel="digit-feature distance", xlabel="kilobytes on disk", xscale="log",
-              yscale="log")
-    ticks = ((left, (15, 30, 60, 120), (2, 3, 5, 10)), (right, (200, 400, 800), (60, 100, 200)))
-    for axes, sizes, qualities in ticks:
+    shown = ((readers, "the classifier", "test error, %", (15, 30, 60, 120), (2, 3, 5, 10)),
+             (drawers, "the generator", "digit-feature distance", (200, 400, 800), (60, 100, 200)))
+    for axes, (rows, title, name, sizes, qualities) in zip(figure.subplots(1, 2), shown, strict=True):
+        draw_rows(axes, rows)
+        axes.set(title=title, xlabel="kilobytes on disk", ylabel=name, xscale="log", yscale="log")
         axes.set_xticks(sizes, map(str, sizes))
         axes.set_yticks(qualities, map(str, qualities))
         axes.minorticks_off()
-    left.legend()
+    figure.axes[0].legend()
     return figure
 
 
@@ -273,7 +253,7 @@ keep(draw_sizes(), "18_sizes.png")
 
 # %%
 @style()
-def draw_drawn():
+def draw_fakes():
     figure = new_figure(6.4, 4.2, layout="none")
     rows = figure.subplots(len(drawn[0]), 1, gridspec_kw=dict(left=0.26, right=0.99, top=0.99, bottom=0.01, hspace=0.1))
     for axes, (name, fakes) in zip(rows, drawn[0].items(), strict=True):
@@ -283,14 +263,13 @@ def draw_drawn():
     return figure
 
 
-keep(draw_drawn(), "18_drawn.png")
+keep(draw_fakes(), "18_drawn.png")
 
 # %% [markdown]
 # ## The largest saving within one per cent
 #
-# The smallest file whose quality is within one per cent of the teacher's: for the classifier an
-# accuracy at most a hundredth lower, for G a distance at most a hundredth larger. A **question**
-# before you look: which of the two can be made smaller at that price?
+# The smallest file whose accuracy is at most a hundredth lower than the teacher's, and whose distance is
+# at most a hundredth larger. A **question** before you look: which of the two gets smaller at that price?
 
 # %%
 def smallest(rows, allowed):
@@ -306,15 +285,14 @@ print(f"the classifier: {reader}, {saving:.1f} times smaller; G: {drawer}, {litt
 # %% [markdown]
 # On MNIST, means of three seeds (`RESULTS.md` has all rows):
 #
-# - **The classifier** goes into a third: with 8 channels in place of 16 it loses 0.9 points of 97.3 %, at
-#   3.2 times fewer bytes and 1.7 times less time. Half of its weights can be pruned for nothing at all
-#   (97.6 %: it learned on a little), 70 % for 0.4 points; with 90 % gone, 10 points go too.
-# - **G** has less to spare: without 30 % of its weights its distance is already 1.1 % larger, so that
-#   within one per cent there is only the teacher. At equal bytes a pruned G (71) beats a narrower one
-#   (90).
+# - **The classifier** goes into a third: 8 channels in place of 16 cost 0.9 points of 97.3 % (just within
+#   what is allowed; the spread is 0.3), at 3.2 times fewer bytes and 1.7 times less time. Half of its
+#   weights can go for nothing (97.6 %: it learned on a little), 70 % for 0.4 points, 90 % for 10 points.
+# - **G** has less to spare: without 30 % of its weights its distance is 1.1 % larger, so that within one
+#   per cent there is only the teacher. At equal bytes a pruned G (71) beats a narrower one (90).
 # - **The students** are no better than the same networks with labels: 96.1 against 96.4 %, 93.4 against
-#   93.6. There are labels in plenty here, and one epoch is short. The students of G are far behind
-#   (228 against 90), and the picture says why: squared error prefers blur.
+#   93.6. Labels are plenty here, and one epoch is short. Those of G are far behind (228 against 90), and
+#   the picture says why: squared error prefers blur.
 
 # %%
 if not SHORT and SOURCE == "mnist":
@@ -334,14 +312,11 @@ assert readers["8 wide"][0] < 0.31 * readers["teacher, 16 wide"][0]
 # ## What to take with you
 #
 # - Bytes and time are two things: zeros make a file smaller and nothing faster. Fewer channels do both.
-# - A pruned network has to learn on; how much may go is found by measuring, and is not the same for two
-#   networks.
-# - A teacher is worth most where labels are few, or where there are none. It is no free lunch: measure
-#   the student against the same student without a teacher.
+# - How much may be pruned is found by measuring, for each network anew; then it has to learn on.
+# - Measure a student against the same student without a teacher: here labels taught it as much.
 #
 # Exercises: prune in five rounds, with learning between them. Let the student G be judged by a
 # discriminator, with the teacher's images as the real ones. Distil with 500 labels.
 #
-# Sources: S. Han, J. Pool, J. Tran and W. Dally, "Learning both weights and connections for efficient
-# neural networks", 2015, arXiv:1506.02626; G. Hinton, O. Vinyals and J. Dean, "Distilling the knowledge
-# in a neural network", 2015, arXiv:1503.02531.
+# Sources: S. Han et al., "Learning both weights and connections for efficient neural networks", 2015,
+# arXiv:1506.02626; G. Hinton et al., "Distilling the knowledge in a neural network", 2015, arXiv:1503.02531.
