@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numba
 import numpy as np
@@ -61,10 +62,13 @@ def test_a_process_beside_compiles_what_the_first_step_needs(tmp_path):
 
 def test_it_is_started_where_nothing_is_kept(tmp_path, monkeypatch):
     started = []
-    monkeypatch.setattr(ahead.subprocess, "Popen", lambda command, **settings: started.append(command) or "process")
+    process = SimpleNamespace(wait=lambda: started.append("waited for"))
+    monkeypatch.setattr(ahead.subprocess, "Popen", lambda command, **settings: started.append(command) or process)
+    monkeypatch.setattr(ahead.threading, "Thread", lambda target, daemon: SimpleNamespace(start=target))
     monkeypatch.setattr(ahead, "available_threads", lambda: 2)
     monkeypatch.setattr(ahead, "_kept", lambda: False)
-    assert ahead.compile_ahead() == "process" and started == [[sys.executable, "-m", ahead.__name__]]
+    assert ahead.compile_ahead() is process
+    assert started == [[sys.executable, "-m", ahead.__name__], "waited for"]
     monkeypatch.setattr(ahead, "available_threads", lambda: 1)
     assert ahead.compile_ahead() is None
     monkeypatch.undo()

@@ -2,16 +2,14 @@
 # %% [markdown]
 # # 18. Smaller models
 #
-# Takes 4 to 5 minutes on 2 cores. With the environment variable `MINIDECONV_SHORT=1` it takes
-# seconds; the claims that need real training are then not checked.
+# Takes 4 to 5 minutes on 2 cores; seconds with `MINIDECONV_SHORT=1`, which checks no claim about training.
 #
 # A network that works is often larger than it need be. Three ways to a smaller one: **pruning** sets the
 # smallest weights to zero and trains on with the others (Han et al. 2015); **narrower layers** have fewer
 # channels from the start; **distillation** trains such a network on the answers of the large one, its
 # *teacher* (Hinton et al. 2015).
 #
-# Measured: numbers that are not zero, bytes on disk, time for an image, quality; for lesson 8's
-# classifier and for a generator like lesson 15's. You need both lessons.
+# Measured for lesson 8's classifier and a generator like lesson 15's; you need both lessons.
 
 # %%
 import os
@@ -32,9 +30,8 @@ from minideconv.models.conditional import Generator
 from minideconv.train import distillation, supervised
 from minideconv.train.pictures import grid
 
-# %%
 SHORT = os.environ.get("MINIDECONV_SHORT") == "1"
-SEEDS = [0] if SHORT else [0, 1, 2]
+SEEDS = range(1) if SHORT else range(3)
 SOURCE = "mnist" if os.environ.get("MINIDECONV_DATA") else "strokes"
 images, labels = (array[:2000 if SHORT else 15_000] for array in data.load(SOURCE))
 test = data.load(SOURCE, "test")
@@ -43,8 +40,7 @@ test = test[0][::2] / np.float32(255), test[1][::2]                 # 5000 digit
 # %% [markdown]
 # ## Pruning, and that it stays
 #
-# `magnitude_masks` marks the smallest weights. `Masked` stands in for an optimizer: it makes them zero,
-# and again after every step, whatever the optimizer's memory would do with them.
+# `magnitude_masks` marks the smallest weights. `Masked` stands in for an optimizer: they are zero after every step.
 
 # %%
 rng = np.random.default_rng(0)
@@ -59,13 +55,9 @@ for make in (optim.Adam, optim.SGD):
     for name, parameter in prune.prunable(network).items():
         assert np.array_equal(parameter.data != 0, masks[name])
 
-# %% [markdown]
-# A file need not hold zeros: `save_sparse` writes the other values, and a bit for each entry. With one
-# weight in ten left that is 4/10 and 1/8 of a byte for each, in place of 4 bytes.
-
 # %%
 def bytes_on_disk(network):
-    """The size of the network's file, once it is read back and found equal."""
+    """The size of the network's file, with a bit for each zero, once it is read back and found equal."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "network.npz")
         prune.save_sparse(path, network)
@@ -77,9 +69,6 @@ def bytes_on_disk(network):
 full = Classifier(rng=rng)
 print(f"{bytes_on_disk(full):,} bytes, pruned {bytes_on_disk(network):,}")
 assert bytes_on_disk(network) < 0.25 * bytes_on_disk(full)
-
-# %% [markdown]
-# ## The yardsticks, and one way to train all students
 
 # %%
 def milliseconds(network, *inputs):
@@ -94,7 +83,7 @@ def milliseconds(network, *inputs):
 
 def measured(network, quality, *inputs):
     """Parameters that are not zero, bytes, milliseconds, quality."""
-    count = sum(int(np.count_nonzero(parameter.data)) for parameter in network.parameters())
+    count = sum(np.count_nonzero(parameter.data) for parameter in network.parameters())
     return count, bytes_on_disk(network), milliseconds(network, *inputs), quality
 
 
@@ -161,13 +150,10 @@ readers = table(classifiers)
 # %% [markdown]
 # ## The generator
 #
-# G can be made smaller without D and without real images: a student that is to draw what the teacher
-# draws *from the same latents* has a right answer for each pixel; its loss is the squared difference. So
-# has a pruned G, whose teacher is G as it was. Beside them, narrower ones that play the game themselves.
-#
-# The teacher is the default's G, 24 wide, after 500 rounds: a short run, whose digits can be read and
-# are not yet good. The quality is the digit-feature distance (lesson 15) of 3,000 fakes, from the same
-# latents for all, to 10,000 training images: smaller is better.
+# A student of G, or a pruned G, is to draw what the teacher draws *from the same latents*: its loss is the
+# squared difference, without D or real images. Beside them, narrower ones that play the game themselves.
+# The teacher is the default's G, 24 wide, after 500 rounds, a short run. The quality is the digit-feature
+# distance (lesson 15) of 3,000 fakes, from the same latents for all, to 10,000 training images.
 
 # %%
 ROUNDS = 20 if SHORT else 500
@@ -218,6 +204,7 @@ def generators(seed):
 
 drawn = {}                                                          # seed -> name -> ten fakes
 drawers = table(generators)
+
 # %%
 KINDS = {"pruned": ("o-", "accent", "pruned"), "wide": ("s-", "middle", "narrower"),
          "distilled": ("D--", "dark", "narrower, distilled")}
@@ -268,8 +255,8 @@ keep(draw_fakes(), "18_drawn.png")
 # %% [markdown]
 # ## The largest saving within one per cent
 #
-# The smallest file whose accuracy is at most a hundredth lower than the teacher's, and whose distance is
-# at most a hundredth larger. A **question** before you look: which of the two gets smaller at that price?
+# The smallest file whose accuracy is at most a hundredth lower than the teacher's, or its distance a
+# hundredth larger. A **question** before you look: which of the two gets smaller at that price?
 
 # %%
 def smallest(rows, allowed):
@@ -284,15 +271,13 @@ print(f"the classifier: {reader}, {saving:.1f} times smaller; G: {drawer}, {litt
 
 # %% [markdown]
 # On MNIST, means of three seeds (`RESULTS.md` has all rows):
-#
 # - **The classifier** goes into a third: 8 channels in place of 16 cost 0.9 points of 97.3 % (just within
 #   what is allowed; the spread is 0.3), at 3.2 times fewer bytes and 1.7 times less time. Half of its
 #   weights can go for nothing (97.6 %: it learned on a little), 70 % for 0.4 points, 90 % for 10 points.
 # - **G** has less to spare: without 30 % of its weights its distance is 1.1 % larger, so that within one
 #   per cent there is only the teacher. At equal bytes a pruned G (71) beats a narrower one (90).
 # - **The students** are no better than the same networks with labels: 96.1 against 96.4 %, 93.4 against
-#   93.6. Labels are plenty here, and one epoch is short. Those of G are far behind (228 against 90), and
-#   the picture says why: squared error prefers blur.
+#   93.6. Those of G are far behind (228 against 90): squared error prefers blur.
 
 # %%
 if not SHORT and SOURCE == "mnist":
@@ -309,14 +294,7 @@ assert drawers["60% pruned"][1] < 1.1 * drawers["12 wide"][1]       # no larger 
 assert readers["8 wide"][0] < 0.31 * readers["teacher, 16 wide"][0]
 
 # %% [markdown]
-# ## What to take with you
-#
-# - Bytes and time are two things: zeros make a file smaller and nothing faster. Fewer channels do both.
-# - How much may be pruned is found by measuring, for each network anew; then it has to learn on.
-# - Measure a student against the same student without a teacher: here labels taught it as much.
-#
-# Exercises: prune in five rounds, with learning between them. Let the student G be judged by a
-# discriminator, with the teacher's images as the real ones. Distil with 500 labels.
-#
+# Zeros make a file smaller and nothing faster; fewer channels do both. Exercises: prune in five rounds, with
+# learning between them. Let D judge the student G. Distil with 500 labels.
 # Sources: S. Han et al., "Learning both weights and connections for efficient neural networks", 2015,
 # arXiv:1506.02626; G. Hinton et al., "Distilling the knowledge in a neural network", 2015, arXiv:1503.02531.

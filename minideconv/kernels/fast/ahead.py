@@ -7,6 +7,7 @@ has not, the step compiles itself.
 """
 import subprocess
 import sys
+import threading
 
 import numpy as np
 from numba import config, typeof
@@ -25,8 +26,10 @@ def compile_ahead():
     """Start the process and return it, a subprocess.Popen; None where it would be of no use. It ends by itself."""
     if config.DISABLE_JIT or available_threads() < 2 or _kept():
         return None
-    return subprocess.Popen([sys.executable, "-m", __name__], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                            stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen([sys.executable, "-m", __name__], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL, start_new_session=True)
+    threading.Thread(target=process.wait, daemon=True).start()          # so that nothing of it is left once it ended
+    return process
 
 
 def _kept() -> bool:
