@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import ops, parallel
-from ..kernels.fast import tiles
 from ..profile import arithmetic, traffic
 from ..switches import observe
 from ..tensor import Tensor, no_grad
@@ -65,6 +64,7 @@ def least(run, rates: Rates) -> float:
 
 def _products(name, result, inputs, settings) -> float:
     """Operations of one primitive's products, as few as the fast kernels need."""
+    from ..kernels.fast import tiles  # not before it is needed: it loads Numba
     flops = arithmetic(name, result, inputs, settings)
     if flops and "window" in settings:
         weights = result if name == "conv_kernel" else inputs[1].array
