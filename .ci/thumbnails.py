@@ -27,6 +27,7 @@ PARTS = {                   # picture -> left, top, right, bottom of the part, a
     "15_labels": (0.67, 0.12, 1.0, 0.9),
     "16_super_resolution": (0.0, 0.03, 1.0, 0.26),
     "17_paintings": (0.0, 0.05, 1.0, 0.52),
+    "18_sizes": (0.0, 0.0, 0.49, 1.0),
     "19_diffusion": (0.1, 0.06, 0.6, 1.0),
     "lab_a_comparisons": (0.0, 0.04, 0.245, 0.51),
     "lab_b_loops": (0.0, 0.1, 0.58, 0.9),
