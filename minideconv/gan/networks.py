@@ -11,8 +11,7 @@ NETWORKS = {
     "dcgan": (dcgan.Generator, dcgan.Discriminator),
     "radford": (dcgan.RadfordGenerator, dcgan.RadfordDiscriminator),
     "mlp": (mlp.Generator, mlp.Discriminator),
-    "points": (mlp.PointGenerator, mlp.PointDiscriminator),         # these two are not for images
-    "grid": (mlp.GridGenerator, mlp.GridDiscriminator),
+    "points": (mlp.PointGenerator, mlp.PointDiscriminator),         # the only ones that are not for images
 }
 
 

@@ -2,7 +2,6 @@
 
     images   G: z (100,) -> 1200 -> 1200 -> pixels, ReLU between, sigmoid   D: maxout 240 x 5, 240 x 5 -> 1, dropout
     points   G: z (2,) -> 400 -> 400 -> 400 -> 400 -> 2, BN and ReLU        D: maxout 200 x 5, three of them -> 1
-    grid     the same, from uniform latents and for points of another spread
 
 A maxout unit is the largest of a few linear functions (Goodfellow et al. 2013): it bends where it
 wants to.
@@ -10,7 +9,6 @@ wants to.
 import numpy as np
 
 from .. import nn
-from ..tensor import as_tensor
 from .dcgan import join
 
 
@@ -94,17 +92,3 @@ class PointDiscriminator(nn.Module):
 
     def forward(self, points, labels=None):
         return self.layers(join(points, labels, self.classes))
-
-
-class GridGenerator(PointGenerator):
-    """A PointGenerator whose latents are uniform, with variance 1: no part of their square is rare, which is what a
-    grid of equally frequent modes has to be torn out of.
-    """
-    uniform = 3 ** 0.5
-
-
-class GridDiscriminator(PointDiscriminator):
-    """A PointDiscriminator that sees the grid's points, from -4 to 4, at a spread of 1."""
-
-    def forward(self, points, labels=None):
-        return super().forward(as_tensor(points) * np.float32(8 ** -0.5), labels)

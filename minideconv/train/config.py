@@ -40,8 +40,7 @@ DEFAULT = {
 PLAIN = {**DEFAULT, "labels": False, "epochs": 3, "networks": "dcgan", "penalty": "none",
          "penalty_every": 1, "batch_size": 128, "latent": 100, "learning_rate": 2e-4, "beta1": 0.5, "beta2": 0.999,
          "decay_from": 1.0, "average": 0.0}
-# PacGAN's data and networks (Lin et al. 2018, table 1), half as wide; R1, the average and the rates are ours, and
-# the grid's uniform latents and the scale at which D sees its points.
+# PacGAN's data and networks (Lin et al. 2018, table 1), half as wide; R1, the average and the rates are ours.
 RING = {**DEFAULT, "data": "ring", "labels": False, "steps": 20_000, "networks": "points", "penalty_weight": 0.02,
         "batch_size": 128, "latent": 2, "width": 200, "learning_rate": 1e-3}
 PRESETS = {
@@ -56,7 +55,7 @@ PRESETS = {
     "wgan-gp": {**DEFAULT, "loss": "wasserstein", "penalty": "wgan-gp", "penalty_every": 1, "learning_rate": 1e-3,
                 "beta2": 0.9},
     "ring": RING,
-    "grid": {**RING, "data": "grid", "networks": "grid", "penalty_weight": 0.01},
+    "grid": {**RING, "data": "grid"},
     # The default for twenty minutes or more, at half its rate.
     "best": {**DEFAULT, "data": "mnist", "epochs": 20, "learning_rate": 1e-3},
 }
