@@ -262,7 +262,7 @@ def test_spectral_normalisation_reaches_every_layer_and_its_slope_is_right(plain
 
 # ---- networks
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in ("points", "grid")])
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "points"])
 @pytest.mark.parametrize("classes", [0, 3])
 @pytest.mark.parametrize("shape", [(8, 12, 3), (28, 28, 1)])
 def test_networks_of_every_family_fit_images_and_labels(name, classes, shape):
@@ -448,7 +448,7 @@ def test_labels_are_used_where_the_preset_wants_them_and_the_data_have_them():
 def test_every_preset_trains_saves_and_samples(preset, tmp_path):
     data, settings = tmp_path / "d.npz", {"batch_size": 6, "width": 2}
     np.savez(data, images=images(), labels=np.arange(24) % 3)
-    if PRESETS[preset]["networks"] in ("points", "grid"):
+    if PRESETS[preset]["networks"] == "points":
         data, settings = None, {"width": 8}
     with gan.new_run(tmp_path / "run", data=data, preset=preset, steps=2, **settings) as run:
         run.train(warn=pytest.fail)
