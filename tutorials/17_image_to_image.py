@@ -167,7 +167,7 @@ for name, rows in scores.items():
 alone, opposed, drawn = scores["L1 alone"], scores["L1 and D"], scores["the drawing"]
 if not SHORT:                                                    # the claims, seed by seed
     assert (opposed[:, 1] > alone[:, 1]).all() and (opposed[:, 1] > drawn[:, 1]).all()
-    assert (opposed[:, 0] < 0.1 * drawn[:, 0]).all() and (opposed[:, 0] < 1.25 * alone[:, 0]).all()
+    assert (opposed[:, 0] < 0.1 * drawn[:, 0]).all() and opposed[:, 0].mean() < alone[:, 0].mean()
 
 # %%
 @style()
@@ -187,15 +187,14 @@ keep(picture(columns, 1, SIZE // 4, SIZE // 4), "17_closer.png")
 
 # %% [markdown]
 # L1 alone ends with flat paint or a faint trace of strokes, as the level valley lets it. D has never
-# seen flat paint among real paintings, so flat paint gives G away, and G takes the one step that costs
-# no L1: it chooses. Half of its choices are wrong, and L1 does not fall by that. What gains is
-# the agreement of gradients, which asks where something changes and how much, not in which
-# direction; and the eye. The rest of G's mistakes, blurred corners and soft rims, are the window's and
-# the short training's, and D does not cure them.
+# seen flat paint among real paintings, so flat paint gives G away, and strokes begin to show. What
+# gains is the agreement of gradients, which asks where something changes and how much, not in which
+# direction (0.86 against 0.83). The rest of G's mistakes, blurred corners and soft rims, are the
+# window's and the short training's, and D does not cure them.
 #
-# This is the whole case for a discriminator beside a paired loss: it decides where the pairs leave a
-# choice. Where they leave none, L1 is enough. Often read: adversarial training lowers L1. In fact
-# L1 alone minimises L1; what D adds can cost a little of it.
+# This is the case for a discriminator beside a paired loss: it decides where the pairs leave a choice.
+# L1 itself was 3 % lower too, in each of three seeds; on pictures of half the size it was equal or 4 %
+# higher (`RESULTS.md`). Given time, L1 alone minimises L1: do not count on D for that.
 #
 # ## Memory
 #
