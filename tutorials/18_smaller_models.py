@@ -8,7 +8,6 @@
 # smallest weights to zero and trains on with the others (Han et al. 2015); **narrower layers** have fewer
 # channels from the start; **distillation** trains such a network on the answers of the large one, its
 # *teacher* (Hinton et al. 2015).
-#
 # Measured for lesson 8's classifier and a generator like lesson 15's; you need both lessons.
 
 # %%
@@ -30,6 +29,7 @@ from minideconv.models.conditional import Generator
 from minideconv.train import distillation, supervised
 from minideconv.train.pictures import grid
 
+# %%
 SHORT = os.environ.get("MINIDECONV_SHORT") == "1"
 SEEDS = range(1) if SHORT else range(3)
 SOURCE = "mnist" if os.environ.get("MINIDECONV_DATA") else "strokes"
