@@ -116,6 +116,16 @@ def test_samples_are_rows_of_input_output_truth():
     assert 0 <= rows[:, 1].min() and rows[:, 1].max() <= 1
 
 
+def test_samples_are_made_by_the_average():
+    new = trainer(learning_rate=0.05)
+    for _ in range(2):
+        new.step()
+    made = new.samples().reshape(3, 3, *SHAPE)[:, 1]
+    inputs = new.held_out[0][:3]
+    assert np.array_equal(made, translate(new.average, inputs))
+    assert not np.array_equal(made, translate(new.generator, inputs))
+
+
 def test_wrong_settings_and_other_pairs():
     for name, value in (("discriminator_rate", -1.0), ("l1", -0.1), ("adversarial", np.inf), ("longest_average", 1.0)):
         with pytest.raises(ValueError, match=f"{name} must lie in"):

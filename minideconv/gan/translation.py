@@ -19,10 +19,10 @@ from .. import optim
 from ..losses import l1_loss
 from ..metrics import unit_images
 from ..nn import Module
-from ..tensor import Tensor, no_grad
+from ..tensor import Tensor
 from ..train.config import falling_rate
 from ..train.state import DivergedError, collect, restore
-from ..train.supervised import Plan
+from ..train.supervised import Plan, evaluating
 from .average import follow
 from .losses import LOSSES, Loss
 from .round import Players, play_round
@@ -149,11 +149,8 @@ def centred(images):
 
 def translate(generator: Module, images) -> np.ndarray:
     """What a generator makes of pictures (N, H, W, C), uint8 or floats in [0, 1], one after the other: float32, cut to
-    [0, 1]. It is left in evaluation mode only where it was.
+    [0, 1]. Afterwards every layer is in the mode that it was in.
     """
-    was = generator.training
-    generator.eval()
-    with no_grad():
+    with evaluating(generator):
         made = [generator(Tensor(image[np.newaxis])).numpy() for image in unit_images(images)]
-    generator.train(was)
     return np.clip(np.concatenate(made), 0, 1)

@@ -46,7 +46,7 @@ def he_start(network, rng) -> None:
         if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)):
             transposed = isinstance(part, nn.ConvTranspose2d)
             weight = nn.init.he_normal(part.weight.shape, SLOPE, transposed=transposed, rng=rng)
-            part.weight.data = weight * np.float32(part.stride[0] if transposed else 1)
+            part.weight.own(weight * np.float32(part.stride[0] if transposed else 1))
 
 
 class Generator(nn.Module):

@@ -27,9 +27,9 @@ def _sub_pixel(width, channels, rng) -> list:
 def _icnr(width, channels, rng) -> list:
     convolution, shuffle = _sub_pixel(width, channels, rng)
     fan_in_uniform = 1 / np.sqrt(np.prod(convolution.weight.shape[:3]))             # the layer's own start
-    convolution.weight.data = nn.init.icnr(convolution.weight.shape, FACTOR,
-                                           lambda shape, rng: nn.init.uniform(shape, fan_in_uniform, rng=rng), rng=rng)
-    convolution.bias.data = np.repeat(convolution.bias.data[::FACTOR ** 2], FACTOR ** 2)
+    convolution.weight.own(nn.init.icnr(convolution.weight.shape, FACTOR,
+                                        lambda shape, rng: nn.init.uniform(shape, fan_in_uniform, rng=rng), rng=rng))
+    convolution.bias.own(np.repeat(convolution.bias.array[::FACTOR ** 2], FACTOR ** 2))
     return [convolution, shuffle]
 
 

@@ -65,8 +65,21 @@ FORMER = {name: PLAIN[name] for name in ("networks", "penalty", "penalty_every",
                                          "weight_decay", "decay_from", "average")}
 
 
+class Schedule:
+    """What every configuration says of its steps, from its count, batch_size, learning_rate, decay_from, decay_to."""
+
+    def rate(self, step: int) -> float:
+        """The learning rate of the step before which `step` were done."""
+        return falling_rate(self.learning_rate, step, self.decay_from, self.decay_to)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch; what is left of the examples is too small for one."""
+        return self.count // self.batch_size
+
+
 @dataclass(kw_only=True)
-class Config:
+class Config(Schedule):
     """What decides a run. Whatever is None is taken from the preset.
 
     epochs: the length in epochs, where `steps` is not given. labels: whether the networks are told
@@ -127,15 +140,6 @@ class Config:
         # A run that ends before its preset's end is that run interrupted: it goes on as if it had
         # not been.
         self.decay_to = max(self.steps, self.decay_to)
-
-    def rate(self, step: int) -> float:
-        """The learning rate of the round before which `step` were played."""
-        return falling_rate(self.learning_rate, step, self.decay_from, self.decay_to)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches in an epoch; what is left of the images is too small for one."""
-        return self.count // self.batch_size
 
     def to_json(self) -> str:
         """The configuration as JSON, with its format number."""

@@ -25,7 +25,7 @@ from ..draw.figure import PALETTE, new_figure, style
 from ..nn import Module
 from ..optim import Optimizer
 from ..tensor import Tensor, no_grad
-from .config import check_types, falling_rate, read_settings
+from .config import Schedule, check_types, read_settings
 from .pictures import save_figure
 from .run import Run, read_config, with_steps
 from .state import DivergedError, collect, restore
@@ -36,7 +36,7 @@ PART = 1000             # held-out examples that are looked at together
 
 
 @dataclass(kw_only=True)
-class Plan:
+class Plan(Schedule):
     """What decides a supervised run besides its network, its loss and its data.
 
     Give steps or epochs. Raises TypeError and ValueError, naming the setting, for what is no number or out of range.
@@ -67,15 +67,6 @@ class Plan:
             if not least <= getattr(self, name) <= most:
                 raise ValueError(f"{name} must lie in [{least}, {most}]; got {getattr(self, name)}")
         self.decay_to = max(self.steps, self.decay_to)
-
-    def rate(self, step: int) -> float:
-        """The learning rate of the step before which `step` were done."""
-        return falling_rate(self.learning_rate, step, self.decay_from, self.decay_to)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches in an epoch; what is left of the examples is too small for one."""
-        return self.count // self.batch_size
 
     def to_json(self) -> str:
         """The plan as JSON."""
@@ -166,7 +157,7 @@ class Supervised:
     def measure(self, batch: tuple) -> dict:
         """Loss and figures of the network on a batch of any length, in evaluation mode: {name: mean}."""
         sums, count = {}, len(batch[0])
-        with _evaluating(self.network):
+        with evaluating(self.network):
             for start in range(0, count, PART):
                 part = tuple(array[start:start + PART] for array in batch)
                 for name, value in self._judge(part)[1].items():
@@ -186,7 +177,7 @@ class Supervised:
 
     def samples(self) -> np.ndarray | None:
         """What `show` makes of the network as it is, None without it; looking changes nothing."""
-        with _evaluating(self.network):
+        with evaluating(self.network):
             return self.show and np.asarray(self.show(self.network))
 
     def draw_health(self, path) -> None:
@@ -218,7 +209,7 @@ class Supervised:
         self.curves, self._recent = json.loads(str(state["curves"]))
 
 
-class _evaluating:
+class evaluating:
     """Inside: evaluation mode, and no tape. Afterwards every layer is in the mode that it was in."""
 
     def __init__(self, network):

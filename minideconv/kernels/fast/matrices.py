@@ -69,7 +69,7 @@ def multiply_part(a, b, inner, rows, columns, out):
     `inner` rows.
     """
     lanes = PANEL_BYTES // out.numbers.itemsize
-    panels, edge = np.zeros(DEPTH * BLOCK, out.numbers.dtype), np.zeros(ROWS * lanes, out.numbers.dtype)
+    panels, edge = np.empty(DEPTH * BLOCK, out.numbers.dtype), np.zeros(ROWS * lanes, out.numbers.dtype)
     rest, block = np.zeros(ROWS * DEPTH, out.numbers.dtype), np.empty(TALL * BLOCK, out.numbers.dtype)
     right = Right(panels, 0, lanes, DEPTH * lanes)
     for top in range(rows[0], rows[1], TALL):
