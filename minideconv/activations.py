@@ -16,9 +16,13 @@ def gate(g, *, x, slope):
 
 
 @primitive(fractions=True)
-def _leaky_relu(x, *, negative_slope):
+def _leaky_relu(x, *, negative_slope, done=False):
+    """done: x is the result already, made by the operation before in its own pass over memory. What is above zero is
+    so on both sides of a ramp, if its slope is not negative.
+    """
     ramp = x.array
-    return kernels.active().gate(ramp, ramp, negative_slope), lambda g: gate(g, x=ramp, slope=negative_slope)
+    return (ramp if done else kernels.active().gate(ramp, ramp, negative_slope),
+            lambda g: gate(g, x=ramp, slope=negative_slope))
 
 
 def leaky_relu(x, negative_slope=0.01) -> Tensor:
@@ -39,8 +43,8 @@ def relu(x):
 def sigmoid(x):
     """1 / (1 + exp(-x)), without overflow."""
     small = np.exp(-np.abs(x.array))
-    y = np.where(x.array >= 0, 1, small) / (1 + small)
-    slope = small / (1 + small) ** 2            # y * (1 - y) without cancellation
+    below = 1 + small
+    y, slope = np.where(x.array >= 0, 1, small) / below, small / (below * below)        # y * (1 - y), no cancellation
     return y, lambda g: g * (sigmoid(x) * sigmoid(-x) if recording() else slope)
 
 

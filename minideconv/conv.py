@@ -18,14 +18,17 @@ as in every deep-learning library). How the three are carried out is in kernels/
 read, and in kernels/fast/, to be quick.
 """
 from . import kernels, shapes
+from .activations import _leaky_relu
 from .primitives import primitive
 from .tensor import Tensor, as_tensor
 
 
 @primitive
-def conv(x, w, b=None, *, window):
-    """dT/dy, plus a bias b (O,): (N, H, W, C), (KH, KW, C, O) -> (N, OH, OW, O)."""
-    y = kernels.active().gather(x.array, w.array, window, None if b is None else b.array)
+def conv(x, w, b=None, *, window, slope=1.0):
+    """dT/dy, plus a bias b (O,): (N, H, W, C), (KH, KW, C, O) -> (N, OH, OW, O). slope: of a ramp that the result goes
+    through in the same pass; its way back is the next operation's, see ramped.
+    """
+    y = kernels.active().gather(x.array, w.array, window, None if b is None else b.array, slope)
     return (y,
             lambda g: conv_transpose(g, w, window=window),
             lambda g: conv_kernel(x, g, window=window),
@@ -33,9 +36,9 @@ def conv(x, w, b=None, *, window):
 
 
 @primitive
-def conv_transpose(y, w, b=None, *, window):
-    """dT/dx, plus a bias b (C,): (N, OH, OW, O), (KH, KW, C, O) -> (N, H, W, C)."""
-    x = kernels.active().scatter(y.array, w.array, window, None if b is None else b.array)
+def conv_transpose(y, w, b=None, *, window, slope=1.0):
+    """dT/dx, plus a bias b (C,): (N, OH, OW, O), (KH, KW, C, O) -> (N, H, W, C). slope: as in conv."""
+    x = kernels.active().scatter(y.array, w.array, window, None if b is None else b.array, slope)
     return (x,
             lambda g: conv(g, w, window=window),
             lambda g: conv_kernel(g, y, window=window),
@@ -102,23 +105,26 @@ def _checked(x, weight, bias, groups, transposed):
     return x, weight, bias
 
 
-def conv2d(x, weight, bias=None, stride=1, padding=0, *, dilation=1, groups=1) -> Tensor:
+def conv2d(x, weight, bias=None, stride=1, padding=0, *, dilation=1, groups=1, negative_slope=1.0) -> Tensor:
     """Convolution (cross-correlation): y[n,i,j,o] = bias[o] + sum over u,v,c of x[n, s*i+d*u-p,
     s*j+d*v-p, c] * weight[u,v,c,o].
 
     x (N, H, W, C), weight (KH, KW, C/groups, O), bias (O,), all of one float dtype -> (N, OH, OW,
     O), where OH = floor((H + pads - d*(KH-1) - 1) / s) + 1. stride, dilation: integer or (vertical,
     horizontal). padding: 0, (h, w), ((top, bottom), (left, right)), "valid" or "same"
-    (TensorFlow's: ceil(size / stride) out, the odd pixel after). Raises ValueError for shapes that
-    do not fit, TypeError for types.
+    (TensorFlow's: ceil(size / stride) out, the odd pixel after). negative_slope: a leaky ReLU on
+    the result in the same pass over memory (1: none). Raises ValueError for shapes that do not fit
+    and for a negative slope, TypeError for types.
     """
     x, weight, bias = _checked(x, weight, bias, groups, transposed=False)
     window = shapes.conv_window(x.shape[1:3], weight.shape[:2], stride, padding, dilation, groups)
-    return conv(x, weight, bias, window=window)
+    if negative_slope == 1:
+        return conv(x, weight, bias, window=window)
+    return ramped(conv, x, weight, bias, window, negative_slope)
 
 
 def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, *,
-                     output_padding=0, dilation=1, groups=1, output_size=None) -> Tensor:
+                     output_padding=0, dilation=1, groups=1, output_size=None, negative_slope=1.0) -> Tensor:
     """Transposed convolution: every feature stamps the kernel, `stride` pixels apart; overlaps add
     up; `padding` crops the result.
 
@@ -126,13 +132,16 @@ def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, *,
     conv2d maps C -> O with. H = s*(OH-1) + d*(KH-1) + 1 - pads + output_padding. output_padding
     adds rows *after*, and they are computed, not zero; it must be below max(stride, dilation).
     output_size (H, W) names the size instead. padding "same": H = OH * stride. bias (C,) is added
-    everywhere. It is the gradient of conv2d for its image, and its adjoint. Raises ValueError for
-    shapes that do not fit, TypeError for types.
+    everywhere. negative_slope: as in conv2d. It is the gradient of conv2d for its image, and its
+    adjoint. Raises ValueError for shapes that do not fit and for a negative slope, TypeError for
+    types.
     """
     x, weight, bias = _checked(x, weight, bias, groups, transposed=True)
     window = shapes.transposed_window(x.shape[1:3], weight.shape[:2], stride, padding, output_padding=output_padding,
                                       dilation=dilation, output_size=output_size, groups=groups)
-    return conv_transpose(x, weight, bias, window=window)
+    if negative_slope == 1:
+        return conv_transpose(x, weight, bias, window=window)
+    return ramped(conv_transpose, x, weight, bias, window, negative_slope)
 
 
 def conv_kernel_grad(x, y, kernel_size, stride=1, padding=0, *, dilation=1, groups=1) -> Tensor:
@@ -155,6 +164,13 @@ def conv_kernel_grad(x, y, kernel_size, stride=1, padding=0, *, dilation=1, grou
     if y.shape[1:3] != window.features:
         raise ValueError(f"y must have {window.features} windows for x of {x.shape}; got shape {y.shape}")
     return conv_kernel(x, y, window=window)
+
+
+def ramped(operation, x, weight, bias, window, slope) -> Tensor:
+    """A convolution and the leaky ReLU on it: one pass over memory, two operations on the tape."""
+    if not slope >= 0:
+        raise ValueError(f"negative_slope must be at least 0 in one pass with a convolution; got {slope!r}")
+    return _leaky_relu(operation(x, weight, bias, window=window, slope=float(slope)), negative_slope=slope, done=True)
 
 
 # Columns: the gather and the scatter on their own.

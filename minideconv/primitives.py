@@ -13,6 +13,15 @@ from .tensor import Tensor, as_floating, as_tensor, engine_tensor
 PRIMITIVES: dict[str, Callable] = {}    # name -> operation, everything that @primitive has made
 
 
+def _as_inputs(values, convert, optional) -> list:
+    """The operands as Tensors, floating ones if one is; None stays None where that is an input's default."""
+    like = next((i for i in values if isinstance(i, Tensor)), None)
+    inputs = [i if i is None and place in optional else convert(i, like) for place, i in enumerate(values)]
+    if len({i.array.dtype.kind == "f" for i in inputs if i is not None}) > 1:
+        inputs = [i if i is None else as_floating(i) for i in inputs]
+    return inputs
+
+
 def primitive(function: "Callable | None" = None, *, fractions: bool = False) -> Callable:
     """Make an operation of a function (*inputs, **settings) -> (result array, one vjp per input).
 
@@ -26,38 +35,34 @@ def primitive(function: "Callable | None" = None, *, fractions: bool = False) ->
     if function is None:
         return functools.partial(primitive, fractions=fractions)
     name, parameters = function.__name__, inspect.signature(function).parameters.values()
+    convert = as_floating if fractions else as_tensor
     optional = {place for place, p in enumerate(parameters) if p.default is None and p.kind != p.KEYWORD_ONLY}
-    most = sum(p.kind != p.KEYWORD_ONLY for p in parameters)
-    if any(p.kind == p.VAR_POSITIONAL for p in parameters):
-        most = np.inf
-
-    def as_inputs(values):
-        if len(values) > most:
-            raise TypeError(f"{name}{inspect.signature(function)} takes Tensors by position, {most} at most, and "
-                            f"settings by name; got {len(values)} by position")
-        like = next((i for i in values if isinstance(i, Tensor)), None)
-        convert = as_floating if fractions else as_tensor
-        inputs = [i if i is None and place in optional else convert(i, like) for place, i in enumerate(values)]
-        if len({i.array.dtype.kind == "f" for i in inputs if i is not None}) > 1:
-            inputs = [i if i is None else as_floating(i) for i in inputs]
-        return inputs
+    several = any(p.kind == p.VAR_POSITIONAL for p in parameters)
+    most = np.inf if several else sum(p.kind != p.KEYWORD_ONLY for p in parameters)
 
     @functools.wraps(function)
     def operation(*values, **settings) -> Tensor:
-        # The ordinary case is floating Tensors, to which nothing has to be done.
-        ready = all(i.array.dtype.kind == "f" if isinstance(i, Tensor) else i is None and place in optional
-                    for place, i in enumerate(values))
-        inputs = values if ready and len(values) <= most else as_inputs(values)
+        inputs = values
+        if len(values) > most:
+            raise TypeError(f"{name}{inspect.signature(function)} takes Tensors by position, {most} at most, and "
+                            f"settings by name; got {len(values)} by position")
+        for place, i in enumerate(values):      # nearly always floating Tensors, to which nothing has to be done
+            if not (i.array.dtype.kind == "f" if isinstance(i, Tensor) else i is None and place in optional):
+                inputs = _as_inputs(values, convert, optional)
+                break
         observer = switches.observer[-1]
         if observer is None:
             data, *vjps = function(*inputs, **settings)
         else:
             data, *vjps = observer(name, "forward", functools.partial(function, *inputs, **settings))
         data = data if isinstance(data, np.ndarray) else np.asarray(data)
-        root = owner(data)
-        result = engine_tensor(data, next((i.memory for i in inputs if i is not None and owner(i.array) is root), None))
+        root, memory, wanted = owner(data), None, False
+        for i in inputs:
+            if i is not None:
+                memory = i.memory if owner(i.array) is root else memory
+                wanted = wanted or i._requires_grad
+        result = engine_tensor(data, memory)
         # Whole numbers have no slope: a result of integers or booleans is never on the tape.
-        wanted = any(i is not None and i._requires_grad for i in inputs)
         if wanted and switches.recording[-1] and data.dtype.kind == "f":
             # An input that was left out at the end has a vjp all the same, which nobody will call.
             pairs = zip(inputs, vjps, strict=False)

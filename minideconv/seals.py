@@ -12,6 +12,7 @@ import weakref
 import numpy as np
 
 EXACT = 1 << 14         # bytes up to which a fingerprint is the array itself
+FEW = 8                 # seals of one memory, before those of nodes that are gone are looked for
 WORDS = 509             # of a row: a prime, so that no power of two of channels or pixels repeats with the rows
 
 
@@ -36,17 +37,25 @@ class Memory:
     """One piece of memory, shared by all Tensors whose arrays lie in it. public: somebody outside
     the engine has seen it. writes: how often the engine wrote to it before.
     """
-    __slots__ = ("public", "seals", "writes")
+    __slots__ = ("public", "seals", "room", "writes")
 
     def __init__(self, public: bool):
-        self.public, self.seals, self.writes = public, None, 0
+        self.public, self.seals, self.room, self.writes = public, [], FEW, 0
 
     def publish(self) -> None:
         """Called before an array of this memory is handed out."""
         self.public = True
-        seals, self.seals = self.seals, None
-        for seal in seals or ():
-            seal.close()
+        seals, self.seals = self.seals, []
+        for seal in seals:
+            if (alive := seal()) is not None:
+                alive.close()
+
+    def watch(self, seal: "Seal") -> None:
+        """Have publish() close the seal, if it still lives then: it does as long as its node."""
+        if len(self.seals) == self.room:
+            self.seals = [one for one in self.seals if one() is not None]
+            self.room = 2 * len(self.seals) + FEW
+        self.seals.append(weakref.ref(seal))
 
     def write(self) -> None:
         """Called before the engine writes to an array of this memory. (What is public is compared anyway.)"""
@@ -64,9 +73,7 @@ class Seal:
         self.array, self.memory, self.writes = array, memory, memory.writes
         self.fingerprint = fingerprint(array) if memory.public else None
         if not memory.public:
-            if memory.seals is None:
-                memory.seals = weakref.WeakSet()        # weak: a seal lives as long as its node
-            memory.seals.add(self)
+            memory.watch(self)
 
     def close(self) -> None:
         """Note what the array holds now."""

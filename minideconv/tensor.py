@@ -271,7 +271,7 @@ def _walk(output, gradient, wanted, create_graph) -> dict:
             for parent, vjp in zip(node.inputs, node.vjps, strict=True):
                 if parent in on_path:
                     part = vjp(g) if observer is None else observer(node.name, "backward", functools.partial(vjp, g))
-                    if part.shape != parent.shape or part.dtype != parent.dtype:
+                    if part.array.shape != parent.array.shape or part.array.dtype != parent.array.dtype:
                         raise ValueError(f"a vjp of {node.name} returned {part.dtype} {part.shape} for an input of "
                                          f"{parent.dtype} {parent.shape}")
                     pending[parent] = part if parent not in pending else pending[parent] + part

@@ -137,6 +137,35 @@ def test_conv_kernel_grad(kernels, problem):
                  naive_kernel(geometry, groups, x, y))
 
 
+@given(problem=problems(), slope=st.sampled_from([0.0, 0.25, 1.0, 2.0]), transposed=st.booleans())
+def test_a_leaky_relu_in_the_same_pass(kernels, problem, slope, transposed):
+    """Values and all gradients are those of two operations."""
+    geometry, groups, x, w, y = problem
+    operation, settings, x = (F.conv_transpose2d, transposed_settings(geometry), y) if transposed else \
+        (F.conv2d, geometry.settings(), x)
+    bias = np.arange(-1.0, operation(x, w, groups=groups, **settings).shape[3] - 1)
+
+    def result(**ramp):
+        leaves = [md.Tensor(one.copy(), requires_grad=True) for one in (x, w, bias)]
+        y = operation(*leaves, groups=groups, **settings, **ramp)
+        return (y if ramp else F.leaky_relu(y, slope)), leaves
+    (one_pass, leaves), (two, others) = result(negative_slope=slope), result()
+    assert_equal(one_pass, two.data)
+    g = np.random.default_rng(0).integers(-3, 4, two.shape).astype(np.float64)
+    for found, expected in zip(md.grad(one_pass, leaves, g), md.grad(two, others, g), strict=True):
+        assert_equal(found, expected.data)
+
+
+def test_the_result_of_one_pass_is_watched():
+    x, w = (md.Tensor(np.ones(shape, np.float32), requires_grad=True) for shape in [(1, 4, 4, 2), (3, 3, 2, 2)])
+    y = F.conv2d(x, w, negative_slope=0.2)
+    y.data[0, 0, 0, 0] = -1                 # its sign is what the way back goes by
+    with pytest.raises(md.TapeError, match="changed in place"):
+        y.sum().backward()
+    with pytest.raises(ValueError, match="negative_slope must be at least 0 .* got -0.5"):
+        F.conv2d(x, w, negative_slope=-0.5)
+
+
 @given(problem=problems())
 def test_bias_is_added_to_every_pixel(problem):
     geometry, groups, x, w, y = problem

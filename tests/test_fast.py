@@ -186,6 +186,13 @@ def gate(draw, rng, dtype):
     return Case((g, x, slope, out), {3: out})
 
 
+def add_bias(draw, rng, dtype):
+    x, slope = integers(rng, dtype, draw(st.integers(1, 40)), draw(st.integers(1, 40))), draw(SLOPES)
+    bias = integers(rng, dtype, x.shape[1])
+    expected = [[z if z > 0 else slope * z for z in row] for row in x + bias]
+    return Case((x, bias, slope), {0: np.array(expected, dtype)})
+
+
 def moments(draw, rng, dtype):
     """Also more rows than are summed at a time."""
     x = rng.standard_normal((draw(st.sampled_from([1, 2, 40, 64, 65, 150])), draw(st.integers(1, 5)))).astype(dtype)
@@ -404,14 +411,15 @@ def kernel_taps(draw, rng, dtype):
 
 def tile_weights(draw, rng, dtype):
     w, taps, terms = kernel_taps(draw, rng, dtype)
-    k, across, transposed = draw(st.integers(0, len(taps.vertical) - 1)), len(taps.horizontal), draw(st.booleans())
-    blocks_ = np.zeros((across, taps.side ** 2, *w.shape[2:]), dtype)
+    blocks_, transposed = len(taps.vertical) * len(taps.horizontal), draw(st.booleans())
+    first = draw(st.integers(0, blocks_ - 1))
+    last = draw(st.integers(first + 1, blocks_))
+    combined = np.zeros((blocks_, taps.side ** 2, *w.shape[2:]), dtype)
     for place, phase, tap, weight in terms:
-        if place // across == k:
-            blocks_[place % across, phase] += weight * w[tap]
-    blocks_ = blocks_.reshape(across, -1, w.shape[3])
-    factors = np.array([in_panels(block.T if transposed else block, dtype) for block in blocks_])
-    return Case((w, taps, k, transposed, np.zeros_like(blocks_[0]), factors), {5: factors}, scratch=(4,))
+        combined[place, phase] += weight * w[tap]
+    combined = combined.reshape(blocks_, -1, w.shape[3])[first:last]
+    factors = np.array([in_panels(block.T if transposed else block, dtype) for block in combined])
+    return Case((w, taps, first, transposed, np.zeros_like(combined[0]), factors), {5: factors}, scratch=(4,))
 
 
 def untile_weights(draw, rng, dtype):
@@ -433,10 +441,11 @@ def untile_weights(draw, rng, dtype):
 CASES = {matrices: (multiply_part,), products: (pack,),
          columns: (im2col, col2im, gather_by_columns, scatter_by_columns, correlate_by_columns),
          combinations: (tile, multiply_tiles, correlate_tiles, untile), taps: (tile_weights, untile_weights),
-         loops: (max_switches, take_pixels, put_pixels, gate, moments, normalise, normalise_sums, normalise_input,
-                 adam)}
+         loops: (max_switches, take_pixels, put_pixels, gate, add_bias, moments, normalise, normalise_sums,
+                 normalise_input, adam)}
 # They add to, or leave, what is there.
-READ_AND_WRITTEN = {"adam", "multiply_part", "correlate_by_columns", "correlate_tiles", "untile", "untile_weights"}
+READ_AND_WRITTEN = {"adam", "add_bias", "multiply_part", "correlate_by_columns", "correlate_tiles", "untile",
+                    "untile_weights"}
 
 
 def kernels_of(module):
@@ -555,7 +564,8 @@ def test_more_tiles_and_channels_than_are_multiplied_at_a_time(monkeypatch, dtyp
     columns.im2col(x, window, cols)
     matrix, taps = cols.reshape(-1, w[..., 0].size), w.reshape(-1, outputs)
     forth, back, stamped = np.empty_like(y), np.empty_like(x), np.empty_like(x)
-    assert tiles.gather_by_tiles(x, w, window, None, forth) == [] == tiles.scatter_by_tiles(y, w, window, None, back)
+    assert tiles.gather_by_tiles(x, w, window, None, 1.0, forth) == []
+    assert tiles.scatter_by_tiles(y, w, window, None, 1.0, back) == []
     assert np.array_equal(forth.reshape(-1, outputs), matrix @ taps)
     columns.col2im((y.reshape(-1, outputs) @ taps.T).reshape(cols.shape), window, stamped)
     assert np.array_equal(back, stamped)

@@ -80,9 +80,15 @@ def test_the_three_products(dtype, window, groups, count, seed):
         by_w[u, v, :, outside] += x[:, h, k, inside].T @ y[:, i, j, outside]
     after, before = integers(rng, dtype, groups * o), integers(rng, dtype, groups * c)
     assert_exact("gather", by_y, x, w, window)
+    slope = dtype(rng.choice([0.0, 0.25, 2.0]))
     assert_exact("gather", by_y + after, x, w, window, after)
+    assert_exact("gather", np.where(by_y > 0, by_y, slope * by_y), x, w, window, None, slope)
+    by_y += after
+    assert_exact("gather", np.where(by_y > 0, by_y, slope * by_y), x, w, window, after, slope)
     assert_exact("scatter", by_x, y, w, window)
     assert_exact("scatter", by_x + before, y, w, window, before)
+    by_x += before
+    assert_exact("scatter", np.where(by_x > 0, by_x, slope * by_x), y, w, window, before, slope)
     assert_exact("correlate", by_w, x, y, window)
 
 
@@ -201,10 +207,19 @@ def test_adam(dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
 @pytest.mark.parametrize("shapes",
                          [((2, 3), (3, 4)), ((700, 90), (90, 130)), ((3, 400), (400, 2000)), ((2, 3, 4), (2, 4, 5)),
-                                    ((4000, 1), (1, 300)), ((0, 3), (3, 2))])
+                                    ((4000, 1), (1, 300)), ((0, 3), (3, 2)), ((700, 900), (900, 1))])
 def test_matmul(dtype, shapes):
     a, b = (integers(np.random.default_rng(0), dtype, *shape) for shape in shapes)
     assert_exact("matmul", np.einsum("...ik,...kj->...ij", a.astype(int), b.astype(int)).astype(dtype), a, b)
+
+
+@pytest.mark.parametrize("shapes", [((3, 4), (3, 4)), ((3, 4), (4,)), ((900, 700), (900, 700)), ((9, 0), (9, 0))])
+@pytest.mark.parametrize("dtypes", [(np.float32, np.float32), (np.float32, np.float64), (np.int64, np.uint8)])
+def test_add(dtypes, shapes):
+    """Also arrays that are worked through by all threads, and parts of larger ones."""
+    a, b = (integers(np.random.default_rng(0), dtype, *shape) for shape, dtype in zip(shapes, dtypes, strict=True))
+    assert_exact("add", (a.astype(int) + b.astype(int)).astype(np.result_type(a, b)), a, b)
+    assert_exact("add", (2 * a[..., ::2].astype(int)).astype(a.dtype), a[..., ::2], a[..., ::2])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8, np.bool_])

@@ -113,6 +113,21 @@ def test_sequential_fuses_only_plain_batch_norm_and_leaky_relu(monkeypatch):
     assert np.isclose(y.data.min(), original(x, None, None, training=True).data.min() / 4, rtol=1e-5)
 
 
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+def test_sequential_fuses_a_convolution_and_leaky_relu(kind):
+    rng = np.random.default_rng(0)
+    layer, x = kind(2, 3, 3, rng=rng), rng.standard_normal((2, 5, 5, 2), np.float32)
+    for slope in (0.2, 0.0, -0.5):          # the last as two operations: a sign does not tell where it came from
+        model, leaf = nn.Sequential(layer, nn.LeakyReLU(slope)), md.Tensor(x, requires_grad=True)
+        same = F.leaky_relu(layer(leaf), slope)
+        assert np.array_equal(model(leaf).data, same.data)
+        g = rng.standard_normal(same.shape, np.float32)
+        inputs = leaf, layer.weight, layer.bias
+        for found, expected in zip(md.grad(model(leaf), inputs, g), md.grad(same, inputs, g), strict=True):
+            assert np.array_equal(found.data, expected.data)
+        assert ("slope" in model(leaf).node.inputs[0].node.settings) == (slope >= 0)
+
+
 def test_a_sequential_of_nothing_gives_what_it_is_given():
     x = md.Tensor(np.ones((2, 3)))
     assert nn.Sequential()(x) is x and nn.Sequential(nn.ReLU())[:0](x) is x

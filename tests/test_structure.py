@@ -19,11 +19,11 @@ ORDER = """
     shapes.py  conventions.py  machine.py  parallel.py  kernels/reference.py
     kernels/fast/compiled.py  kernels/fast/runs.py  kernels/fast/products.py  kernels/fast/columns.py
     kernels/fast/filterings.py  kernels/fast/registers.py  kernels/fast/combinations.py
-    kernels/fast/taps.py  kernels/fast/tiles.py  kernels/fast/lowering.py  kernels/fast/loops.py
-    kernels/fast/matrices.py  kernels/fast/rows.py  kernels/fast/__init__.py  kernels/fast/ahead.py
+    kernels/fast/taps.py  kernels/fast/loops.py  kernels/fast/matrices.py  kernels/fast/rows.py  kernels/fast/tiles.py
+    kernels/fast/lowering.py  kernels/fast/__init__.py  kernels/fast/ahead.py
     kernels/__init__.py
     dtypes.py  seals.py  nodes.py  switches.py  tensor.py  primitives.py  shaping.py  reductions.py  ops.py
-    conv.py  activations.py  pooling.py  norm.py  losses.py  functional.py  numpy_calls.py
+    activations.py  conv.py  pooling.py  norm.py  losses.py  functional.py  numpy_calls.py
     states.py  storage.py  nn/module.py  nn/init.py  nn/layers.py  nn/sequential.py  nn/__init__.py  optim.py  prune.py
     gradcheck.py  profile.py
     data/strokes.py  data/__init__.py  data/mnist.py  data/pictures.py  data/points.py  data/augment.py

@@ -63,9 +63,9 @@ def by_group(product, window, *arrays):
 
 
 @np.errstate(invalid="ignore", over="ignore")       # infinities are numbers like others here
-def gather(x, w, window, bias=None):
-    """dT/dy: the columns of the image times the kernel, plus a bias (O,). (N, H, W, C), (KH, KW, C,
-    O) -> (N, OH, OW, O).
+def gather(x, w, window, bias=None, slope=1.0):
+    """dT/dy: the columns of the image times the kernel, plus a bias (O,), then leaky ReLU (slope 1:
+    none). (N, H, W, C), (KH, KW, C, O) -> (N, OH, OW, O).
     """
     if window.groups > 1:
         y = by_group(gather, window, x, w)
@@ -73,13 +73,14 @@ def gather(x, w, window, bias=None):
         matrix = w.reshape(-1, w.shape[3])                          # (KH*KW*C, O)
         cols = im2col(x, window).reshape(-1, len(matrix))           # (N*OH*OW, KH*KW*C)
         y = (cols @ matrix).reshape(len(x), *window.features, w.shape[3])
-    return y if bias is None else y + bias
+    y = y if bias is None else y + bias
+    return y if slope == 1 else np.where(y > 0, y, y.dtype.type(slope) * y)
 
 
 @np.errstate(invalid="ignore", over="ignore")
-def scatter(y, w, window, bias=None):
-    """dT/dx: every feature times the kernel, stamped where its window lies, plus a bias (C,). (N,
-    OH, OW, O), (KH, KW, C, O) -> (N, H, W, C).
+def scatter(y, w, window, bias=None, slope=1.0):
+    """dT/dx: every feature times the kernel, stamped where its window lies, plus a bias (C,), then
+    leaky ReLU. (N, OH, OW, O), (KH, KW, C, O) -> (N, H, W, C).
     """
     if window.groups > 1:
         x = by_group(scatter, window, y, w)
@@ -87,7 +88,8 @@ def scatter(y, w, window, bias=None):
         matrix = w.reshape(-1, w.shape[3])                          # (KH*KW*C, O)
         cols = y.reshape(-1, w.shape[3]) @ matrix.T                 # (N*OH*OW, KH*KW*C)
         x = col2im(cols.reshape(len(y), *window.features, *w.shape[:3]), window)
-    return x if bias is None else x + bias
+    x = x if bias is None else x + bias
+    return x if slope == 1 else np.where(x > 0, x, x.dtype.type(slope) * x)
 
 
 @np.errstate(invalid="ignore", over="ignore")
@@ -213,6 +215,11 @@ def adam(p, g, m, v, step):
     v *= step.beta2
     v += (1 - step.beta2) * g * g
     p -= (step.rate / step.correction1) * m / (np.sqrt(v) / step.correction2 ** 0.5 + step.eps)
+
+
+def add(a, b):
+    """a + b."""
+    return a + b
 
 
 def matmul(a, b):

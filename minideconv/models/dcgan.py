@@ -13,8 +13,8 @@ checkerboard is built in. RadfordGenerator below is theirs for MNIST. For 28x28x
 import numpy as np
 
 from .. import nn
-from ..ops import broadcast_to, concatenate
-from ..tensor import as_tensor
+from ..ops import concatenate
+from ..tensor import as_tensor, engine_tensor
 
 WIDEST = 512            # channels beyond which further halvings keep their width
 
@@ -90,8 +90,8 @@ def join(x, labels, classes: int):
         return x
     x, rows = as_tensor(x), label_rows(labels, classes)
     if x.ndim == 4:
-        rows = broadcast_to(rows[:, None, None, :], (*x.shape[:3], classes))
-    return concatenate([x, rows], axis=-1)
+        rows = np.broadcast_to(rows[:, None, None, :], (*x.shape[:3], classes))
+    return concatenate([x, engine_tensor(rows)], axis=-1)
 
 
 class Generator(nn.Module):

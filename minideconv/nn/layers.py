@@ -107,9 +107,9 @@ class Conv2d(_Conv):
         super().__init__((in_channels, out_channels), kernel_size, stride=stride, padding=padding, dilation=dilation,
                          groups=groups, bias=bias, transposed=False, rng=rng)
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Any, negative_slope: float = 1.0) -> Tensor:
         return F.conv2d(x, self.weight, self.bias, stride=self.stride, padding=self.padding, dilation=self.dilation,
-                        groups=self.groups)
+                        groups=self.groups, negative_slope=negative_slope)
 
 
 class ConvTranspose2d(_Conv):
@@ -130,10 +130,10 @@ class ConvTranspose2d(_Conv):
                          groups=groups, bias=bias, transposed=True, rng=rng)
         self.output_padding = shapes.pair(output_padding, "output_padding", least=0)
 
-    def forward(self, x: Any, output_size: tuple[int, int] | None = None) -> Tensor:
+    def forward(self, x: Any, output_size: tuple[int, int] | None = None, negative_slope: float = 1.0) -> Tensor:
         return F.conv_transpose2d(x, self.weight, self.bias, stride=self.stride, padding=self.padding,
                                   output_padding=self.output_padding, dilation=self.dilation, groups=self.groups,
-                                  output_size=output_size)
+                                  output_size=output_size, negative_slope=negative_slope)
 
 
 class BatchNorm2d(Module):

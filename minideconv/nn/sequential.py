@@ -3,14 +3,16 @@ from collections.abc import Callable
 from typing import Any
 
 from ..tensor import Tensor
-from .layers import BatchNorm2d, LeakyReLU
+from .layers import BatchNorm2d, Conv2d, ConvTranspose2d, LeakyReLU
 from .module import Module
+
+BEFORE_A_RAMP = BatchNorm2d, Conv2d, ConvTranspose2d        # layers that can apply a leaky ReLU themselves
 
 
 class Sequential(Module):
     """Layers (Modules or functions) one after another; their names are their places: "0.weight".
 
-    Batch norm followed by leaky ReLU runs as one pass over memory. Indexing gives a layer, a slice
+    Batch norm or a convolution followed by leaky ReLU runs as one pass over memory. Indexing gives a layer, a slice
     a Sequential of the same layers.
     """
 
@@ -38,8 +40,8 @@ class Sequential(Module):
         for layer, after in zip(self.layers, [*self.layers[1:], None], strict=False):
             if fused:
                 fused = False
-            elif type(layer) is BatchNorm2d and type(after) is LeakyReLU:
-                x, fused = layer.forward(x, after.negative_slope), True
+            elif type(layer) in BEFORE_A_RAMP and type(after) is LeakyReLU and after.negative_slope >= 0:
+                x, fused = layer.forward(x, negative_slope=after.negative_slope), True
             else:
                 x = layer(x)
         return x

@@ -4,6 +4,7 @@ compiled loops and shorter ways.
 from .lowering import col2im, correlate, gather, im2col, scatter
 from .rows import (
     adam,
+    add,
     gate,
     matmul,
     max_switches,
@@ -16,5 +17,5 @@ from .rows import (
     take_pixels,
 )
 
-__all__ = ["adam", "col2im", "correlate", "gate", "gather", "im2col", "matmul", "max_switches", "moments", "normalise",
-           "normalise_input", "normalise_sums", "put_pixels", "scatter", "sum", "take_pixels"]
+__all__ = ["adam", "add", "col2im", "correlate", "gate", "gather", "im2col", "matmul", "max_switches", "moments",
+           "normalise", "normalise_input", "normalise_sums", "put_pixels", "scatter", "sum", "take_pixels"]

@@ -17,7 +17,7 @@ from ...shapes import Window
 from ..reference import AdamStep, Affine
 from .columns import correlate_by_columns, gather_by_columns, scatter_by_columns
 from .combinations import Tiling, correlate_tiles, untile
-from .loops import adam, normalise_input, normalise_sums
+from .loops import adam, add_bias, normalise_input, normalise_sums
 from .products import pack
 from .taps import Taps, untile_weights
 
@@ -58,6 +58,7 @@ def calls() -> list:
             (normalise_sums, (rows, rows, affine, np.zeros((2, 1)))),
             (normalise_input, (rows, rows, affine, rows, rows)),
             (untile_weights, (images, taps, 0, images)),
+            (add_bias, (rows, floats(1), 0.2)),
             (adam, (*[floats(1)] * 4, AdamStep(*[0.5] * 7)))]
 
 

@@ -61,6 +61,16 @@ def gate(g, x, slope, out):
         out[k] = g[k] if x[k] > 0 else slope * g[k]
 
 
+@jit
+def add_bias(x, bias, slope):
+    """In place, to rows x (R, C): a bias (C,), then leaky ReLU (slope 1: none)."""
+    slope, (rows, channels) = x.dtype.type(slope), x.shape
+    for r in range(rows):
+        for c in range(channels):
+            z = x[r, c] + bias[c]
+            x[r, c] = z if z > 0 else slope * z
+
+
 @jit_inside
 def _add(total, part):
     """total += part, which may be of less precision."""

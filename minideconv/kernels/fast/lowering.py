@@ -16,6 +16,7 @@ from ...shapes import Window, touching_range
 from .. import reference
 from . import columns, products, tiles
 from .compiled import plain
+from .rows import finish
 
 COLUMN_BYTES = 1 << 20      # what a chunk's columns would take, or as much as the kernel that each chunk reads
 
@@ -30,18 +31,19 @@ def _from_row(window: Window, row: int) -> Window:
     return window._replace(padding=(window.padding[0] - row, window.padding[1]))
 
 
-def gather(x, w, window: Window, bias=None):
-    """dT/dy: columns of the image times the kernel, plus a bias (O,). (N, H, W, C), (KH, KW, C, O)
-    -> (N, OH, OW, O).
+def gather(x, w, window: Window, bias=None, slope=1.0):
+    """dT/dy: columns of the image times the kernel, plus a bias (O,), then leaky ReLU (slope 1:
+    none). (N, H, W, C), (KH, KW, C, O) -> (N, OH, OW, O).
     """
     if window.groups > 1:
         y = reference.by_group(gather, window, x, w)
-        return y if bias is None else y + bias
+        finish(y, bias, slope)
+        return y
     x, row_bytes = plain(x), _row_bytes(window, x.shape[3], x.itemsize)
     y = np.empty((len(x), *window.features, w.shape[3]), x.dtype)
     shorter = tiles.suits(window, *w.shape[2:], len(x))
     if shorter:
-        chunks = tiles.gather_by_tiles(x, w, window, bias, y)
+        chunks = tiles.gather_by_tiles(x, w, window, bias, slope, y)
     else:
         chunks = parallel.chunks(len(x), window.features[0], row_bytes, max(COLUMN_BYTES, w.nbytes))
     panels = _packed(w.reshape(-1, w.shape[3]), transposed=False) if chunks else None           # (KH*KW*C, O)
@@ -51,18 +53,19 @@ def gather(x, w, window: Window, bias=None):
         part = y[first:last, top:bottom]
         chunk, kept = _from_row(window, top * window.stride[0]), _beside(part, shorter)
         columns.gather_by_columns(x[first:last], panels, chunk, kept)
-        _settle(part, kept, bias)
+        _settle(part, kept, bias, slope)
     parallel.run(task, len(chunks))
     return y
 
 
-def scatter(y, w, window: Window, bias=None):
-    """dT/dx: features times the kernel's transpose, stamped where they came from, plus a bias (C,).
-    (N, OH, OW, O), (KH, KW, C, O) -> (N, H, W, C).
+def scatter(y, w, window: Window, bias=None, slope=1.0):
+    """dT/dx: features times the kernel's transpose, stamped where they came from, plus a bias (C,),
+    then leaky ReLU. (N, OH, OW, O), (KH, KW, C, O) -> (N, H, W, C).
     """
     if window.groups > 1:
         x = reference.by_group(scatter, window, y, w)
-        return x if bias is None else x + bias
+        finish(x, bias, slope)
+        return x
     y, channels, (height, width) = plain(y), w.shape[2], window.image
     x = np.empty((len(y), height, width, channels), y.dtype)
     # Bands are rows of the *image*, so that no two chunks write one pixel; features that reach two
@@ -70,7 +73,7 @@ def scatter(y, w, window: Window, bias=None):
     row_bytes = -(-_row_bytes(window, channels, y.itemsize) // window.stride[0])
     shorter = tiles.suits(window, *w.shape[2:], len(y))
     if shorter:
-        chunks = tiles.scatter_by_tiles(y, w, window, bias, x)
+        chunks = tiles.scatter_by_tiles(y, w, window, bias, slope, x)
     else:
         chunks = parallel.chunks(len(y), height, row_bytes, max(COLUMN_BYTES, w.nbytes))
     panels = _packed(w.reshape(-1, w.shape[3]), transposed=True) if chunks else None            # of (O, KH*KW*C)
@@ -82,7 +85,7 @@ def scatter(y, w, window: Window, bias=None):
         part, band = x[first:last, top:bottom], _from_row(window, start * window.stride[0] - top)
         kept = _beside(part, shorter)
         columns.scatter_by_columns(plain(y[first:last, start:stop]), panels, band, kept)
-        _settle(part, kept, bias)
+        _settle(part, kept, bias, slope)
     parallel.run(task, len(chunks))
     return x
 
@@ -106,14 +109,13 @@ def _beside(part, shorter):
     return np.empty_like(part) if shorter else part
 
 
-def _settle(part, direct, bias):
-    """Numbers of a shorter way that are not finite give way to the direct one's (all others stay);
-    then the bias is added.
+def _settle(part, direct, bias, slope):
+    """Numbers of a shorter way that are not finite give way to the direct one's (all others stay); then what comes
+    after the product.
     """
     if direct is not part:
         np.copyto(part, direct, where=~np.isfinite(part))
-    if bias is not None:
-        part += bias
+    finish(part, bias, slope)
 
 
 def _correlate_directly(x, y, window: Window):

@@ -28,6 +28,14 @@ def gate(g, x, slope):
     return out
 
 
+def finish(x, bias, slope):
+    """In place, while x is in a cache: a bias (C,), or None, is added to x (..., C), then leaky ReLU (slope 1: none).
+    """
+    if bias is not None or slope != 1:
+        bias = np.zeros(x.shape[-1:], x.dtype) if bias is None else plain(bias)
+        loops.add_bias(x.reshape(-1, x.shape[-1]), bias, float(slope))
+
+
 def moments(x):
     """Mean and (biased) variance of each channel, the last axis of x, by Chan's rule: parts on
     their own, merged in their order.
@@ -113,15 +121,34 @@ def adam(p, g, m, v, step: AdamStep):
     parallel.over_rows(lambda p, g, m, v: loops.adam(p, g, m, v, step), *arrays)
 
 
+def add(a, b):
+    """a + b, as the gradients of two batches add up to one."""
+    if a.shape != b.shape or a.dtype != b.dtype or a.nbytes < parallel.SMALL_BYTES:
+        return a + b
+    out = np.empty(a.shape, a.dtype)
+    parallel.over_rows(lambda a, b, out: np.add(a, b, out=out), a, b, out)
+    return out
+
+
 def matmul(a, b):
     """np.matmul with products of its own for large float matrices."""
     if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] == 1:
-        return np.multiply(a, b)            # an outer product has nothing to add up, and BLAS only makes it slower
+        # An outer product has nothing to add up, and BLAS only makes it slower.
+        out = np.empty((len(a), b.shape[1]), np.result_type(a, b))
+        parallel.over_rows(lambda out, a: np.multiply(a, b, out=out), out, a)
+        return out
     if a.ndim != 2 or b.ndim != 2 or a.dtype != b.dtype or a.dtype.kind != "f" or a.shape[1] != b.shape[0] \
             or a.shape[0] * b.shape[1] * a.shape[1] < matrices.LEAST:
         with parallel.one_blas_thread:
-            return np.matmul(a, b)
+            return _by_rows(a, b) if a.ndim == b.ndim == 2 and b.shape[1] == 1 else np.matmul(a, b)
     return matrices.product(a, b)
+
+
+def _by_rows(a, b):
+    """(M, K) @ (K, 1), whose time is that of reading a."""
+    out = np.empty((len(a), 1), np.result_type(a, b))
+    parallel.over_rows(lambda a, out: np.matmul(a, b, out=out), a, out)
+    return out
 
 
 def sum(x, axes, keepdims):

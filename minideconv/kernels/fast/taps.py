@@ -39,13 +39,14 @@ def _combine(w, taps, k, l, block):
 
 
 @quick_jit
-def tile_weights(w, taps, k, transposed, block, factors):
-    """Combinations (k, l) of the taps of w (KH, KW, C, O), or their transposes, as right factors
-    (combinations of columns, panels, K, lanes); block: room for one, (side^2 * C, O).
+def tile_weights(w, taps, first, transposed, block, factors):
+    """Combinations of the taps of w (KH, KW, C, O), from the `first` on, or their transposes, as right factors
+    (combinations, panels, K, lanes); block: room for one, (side^2 * C, O). They are numbered row by row.
     """
-    for l in range(len(taps.horizontal)):
-        _combine(w, taps, k, l, block)
-        pack_inside(block, transposed, np.intp(0), factors[l])
+    across = len(taps.horizontal)
+    for n in range(len(factors)):
+        _combine(w, taps, (first + n) // across, (first + n) % across, block)
+        pack_inside(block, transposed, np.intp(0), factors[n])
 
 
 @quick_jit

@@ -30,6 +30,7 @@ from .combinations import Tiling, correlate_tiles, multiply_tiles, tile, untile
 from .compiled import plain
 from .filterings import FILTERINGS
 from .products import PANEL_BYTES, ROWS, panels
+from .rows import finish
 from .taps import Taps, tile_weights, untile_weights
 
 PART_BYTES = 3 << 20        # what the parts of a chunk may take
@@ -125,14 +126,13 @@ class _Layer:
         w, factors, jobs = plain(w), [], []
         for group in self.groups:
             inner, columns = (self.outputs, self.entry(group)) if transposed else (self.entry(group), self.outputs)
-            factor, across = panels(self.blocks(group), inner, columns, self.dtype), group.horizontal + 1
-            factors.append(factor)
-            jobs += [(group, k, factor[k * across:(k + 1) * across]) for k in range(group.vertical + 1)]
+            factors.append(panels(self.blocks(group), inner, columns, self.dtype))
+            jobs += [(group, part, factors[-1][part]) for part in parallel.spans(self.blocks(group), 3)]
 
         def task(index):
-            group, k, part = jobs[index]
+            group, part, factor = jobs[index]
             block = parallel.scratch("combined weights", (self.entry(group), self.outputs), self.dtype)
-            tile_weights(w, self.taps(group), k, transposed, block, part)
+            tile_weights(w, self.taps(group), part.start, transposed, block, factor)
         parallel.run(task, len(jobs))
         return factors
 
@@ -164,17 +164,16 @@ def _cover(tiling: Tiling, image) -> bool:
         for (taps, outputs, before), size in zip(axes, image.shape[1:3], strict=True))
 
 
-def _settle(part, bias, finite, chunk, redo):
-    """Add the bias to a chunk of results while it is in a cache; or note that it must be done again, and add nothing.
-    """
-    if not finite:
+def _settle(part, bias, slope, finite, chunk, redo):
+    """Finish a chunk of results while it is in a cache; or note that it must be done again, and leave it as it is."""
+    if finite:
+        finish(part, bias, slope)
+    else:
         redo.append(chunk)
-    elif bias is not None:
-        part += bias
 
 
-def gather_by_tiles(x, w, window: Window, bias, y) -> list:
-    """dT/dy, plus a bias, into y, as lowering.gather; the chunks that are not finite are returned.
+def gather_by_tiles(x, w, window: Window, bias, slope, y) -> list:
+    """dT/dy, a bias and a ramp, into y, as lowering.gather; the chunks that are not finite are returned.
     """
     layer = _Layer(window, *w.shape[2:], x.dtype)
     factors = layer.factors(w, transposed=False)
@@ -187,13 +186,13 @@ def gather_by_tiles(x, w, window: Window, bias, y) -> list:
             image = layer.image(group, top * layer.stride, bottom - top)
             products = layer.products(group, x[first:last], image, factor)
             finite = untile(products, layer.features(group, bottom - top), group is not layer.groups[0], part)
-        _settle(part, bias, finite, chunks[index], redo)
+        _settle(part, bias, slope, finite, chunks[index], redo)
     parallel.run(task, len(chunks))
     return redo
 
 
-def scatter_by_tiles(y, w, window: Window, bias, x) -> list:
-    """dT/dx, plus a bias, into x, as lowering.scatter; the chunks that are not finite are returned.
+def scatter_by_tiles(y, w, window: Window, bias, slope, x) -> list:
+    """dT/dx, a bias and a ramp, into x, as lowering.scatter; the chunks that are not finite are returned.
     """
     layer = _Layer(window, *w.shape[2:], y.dtype)
     factors = layer.factors(w, transposed=True)
@@ -210,7 +209,7 @@ def scatter_by_tiles(y, w, window: Window, bias, x) -> list:
         for group, factor in zip(layer.groups, factors, strict=True) if high > low else ():
             products = layer.products(group, features, layer.features(group, high - low), factor)
             finite &= untile(products, layer.image(group, low * layer.stride - top, high - low), False, part)
-        _settle(part, bias, finite, chunks[index], redo)
+        _settle(part, bias, slope, finite, chunks[index], redo)
     parallel.run(task, len(chunks))
     return redo
 
