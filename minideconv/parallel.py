@@ -106,6 +106,7 @@ def run(task, count: int, blas: bool = False) -> None:
 def _spread(task, count: int) -> None:
     """`run` for somebody who is not at work for the pool already."""
     indices, dones, errors, all_done = itertools.count(), itertools.count(1), [], threading.Lock()
+    flag = np.zeros(1, np.int64)
 
     def work():
         while (index := next(indices)) < count:
@@ -115,6 +116,7 @@ def _spread(task, count: int) -> None:
             except BaseException as error:      # Ctrl-C too: the others must be waited for before anybody goes on
                 errors.append(error)
             if next(dones) == count:
+                flag[0] = 1
                 all_done.release()
 
     all_done.acquire()
@@ -126,9 +128,18 @@ def _spread(task, count: int) -> None:
         work()
     finally:
         _thread.inside = False
+    if helpers > 0 and not flag[0]:
+        _watch(flag)
     all_done.acquire()              # wait for tasks that have begun; a helper that wakes up only now finds none left
     if errors:
         raise errors[0]
+
+
+def _watch(flag) -> None:
+    """Wait a little for another thread, but not asleep, where no third one needs the processor."""
+    if _threads <= available_threads():
+        from .kernels.fast.waiting import watch
+        watch(flag)
 
 
 def spans(total: int, size: int) -> list[slice]:

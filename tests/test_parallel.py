@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 import minideconv as md
 import minideconv.functional as F
 from minideconv import machine, nn, optim, parallel
-from minideconv.kernels.fast import lowering, rows
+from minideconv.kernels.fast import lowering, rows, waiting
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +120,32 @@ def test_threads_really_share_the_work():
     md.set_num_threads(2)
     meeting = threading.Barrier(2, timeout=20)
     parallel.run(lambda index: meeting.wait(), 2)
+
+
+@pytest.mark.skipif(bool(os.environ.get("NUMBA_DISABLE_JIT")), reason="as Python it waits for nobody")
+def test_watching_ends_when_another_thread_is_done_or_after_a_while():
+    flag = np.zeros(1, np.int64)
+    waiting.watch(flag)                             # nobody writes to it, and it ends
+    threading.Timer(0.02, flag.fill, [1]).start()
+    begun = time.perf_counter()
+    waiting._watch(flag, 1 << 32, 0)                # a minute at least, and the timer would not run in it
+    assert flag[0] == 1 and time.perf_counter() - begun < 20
+
+
+@pytest.mark.parametrize("processors, threads, watches", [(2, 2, True), (4, 2, True), (1, 2, False), (2, 1, False)])
+def test_who_waits_for_a_helper_watches_only_on_a_processor_of_its_own(monkeypatch, processors, threads, watches):
+    monkeypatch.setattr(parallel, "available_threads", lambda: processors)
+    watched, helping = [], threading.Event()
+    monkeypatch.setattr(waiting, "watch", lambda flag: watched.append(flag[0]) or helping.set())
+    md.set_num_threads(threads)
+    caller, meeting = threading.current_thread(), threading.Barrier(min(2, threads), timeout=20)
+
+    def task(index):
+        meeting.wait()
+        if threading.current_thread() is not caller and watches:
+            helping.wait(20)                        # until the caller, who is done, waits for this one
+    parallel.run(task, 2)
+    assert watched == [0] * watches
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])

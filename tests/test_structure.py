@@ -17,8 +17,8 @@ PACKAGE = Path(md.__file__).parent
 # A file imports only from files above it. A new file has to be given its place here.
 ORDER = """
     shapes.py  conventions.py  machine.py  parallel.py  kernels/reference.py
-    kernels/fast/compiled.py  kernels/fast/runs.py  kernels/fast/products.py  kernels/fast/columns.py
-    kernels/fast/filterings.py  kernels/fast/registers.py  kernels/fast/combinations.py
+    kernels/fast/compiled.py  kernels/fast/runs.py  kernels/fast/waiting.py  kernels/fast/products.py
+    kernels/fast/columns.py  kernels/fast/filterings.py  kernels/fast/registers.py  kernels/fast/combinations.py
     kernels/fast/taps.py  kernels/fast/loops.py  kernels/fast/matrices.py  kernels/fast/rows.py  kernels/fast/tiles.py
     kernels/fast/lowering.py  kernels/fast/__init__.py  kernels/fast/ahead.py
     kernels/__init__.py
@@ -53,6 +53,7 @@ ORDER = """
 
 # Rooms that a function opens on demand, so that `import minideconv` stays quick.
 ON_DEMAND = {("data/__init__.py", f"data/{name}.py") for name in ("mnist", "pictures", "points")}
+ON_DEMAND.add(("parallel.py", "kernels/fast/waiting.py"))
 
 # What the package may stand on besides the standard library. The benchmark's peer and ONNX are imported only where
 # somebody asks for them.
