@@ -7,6 +7,7 @@ Python threads keep every core busy.
 
 BLAS gets one thread while tasks of ours call it, see machine.py.
 """
+import functools
 import itertools
 import math
 import os
@@ -142,7 +143,10 @@ def _watch(flag) -> None:
         watch(flag)
 
 
-def spans(total: int, size: int) -> list[slice]:
+# The cuts of a layer are the same in every step.
+
+@functools.lru_cache(maxsize=1024)
+def spans(total: int, size: int) -> tuple[slice, ...]:
     """`total` entries as slices of nearly equal lengths of at most `size`; a multiple of 4 of them,
     so that 2 or 4 threads end together.
     """
@@ -150,7 +154,7 @@ def spans(total: int, size: int) -> list[slice]:
     if count > 1:
         count = min(total, -(-count // 4) * 4)
     ends = [total * part // count for part in range(count + 1)] if count else [0]
-    return [slice(start, end) for start, end in zip(ends, ends[1:], strict=False)]
+    return tuple(slice(start, end) for start, end in zip(ends, ends[1:], strict=False))
 
 
 class Chunk(NamedTuple):
@@ -161,27 +165,29 @@ class Chunk(NamedTuple):
     bottom: int
 
 
-def chunks(count: int, rows: int, row_bytes: int, budget: int) -> list[Chunk]:
+@functools.lru_cache(maxsize=1024)
+def chunks(count: int, rows: int, row_bytes: int, budget: int) -> tuple[Chunk, ...]:
     """A batch of `count` images as chunks that take about `budget` bytes: whole images, or bands of
     rows (even ones, but for the last).
     """
     if count == 0:
-        return []
+        return ()
     images = min(budget // max(1, rows * row_bytes), -(-count // 4))
     if images >= 1 and count >= 4:
-        return [Chunk(part.start, part.stop, 0, rows) for part in spans(count, images)]
+        return tuple(Chunk(part.start, part.stop, 0, rows) for part in spans(count, images))
     # A few images share the cores too.
     bands = spans((rows + 1) // 2, min(max(1, budget // (2 * row_bytes)), -(-rows // 8)))
-    return [Chunk(n, n + 1, 2 * band.start, min(2 * band.stop, rows)) for n in range(count) for band in bands]
+    return tuple(Chunk(n, n + 1, 2 * band.start, min(2 * band.stop, rows)) for n in range(count) for band in bands)
 
 
-def shares(count: int, rows: int, row_bytes: int, budget: int, share_bytes: int) -> list[list[Chunk]]:
+@functools.lru_cache(maxsize=1024)
+def shares(count: int, rows: int, row_bytes: int, budget: int, share_bytes: int) -> tuple[tuple[Chunk, ...], ...]:
     """`chunks` in groups, one after the other, for sums over the batch: every group adds up a share
     of `share_bytes`, and there are few large ones.
     """
     every = chunks(count, rows, row_bytes, budget)
     groups = min(16, max(4, SUM_BYTES // share_bytes))
-    return [every[part] for part in spans(len(every), max(1, -(-len(every) // groups)))]
+    return tuple(every[part] for part in spans(len(every), max(1, -(-len(every) // groups))))
 
 
 def over_rows(kernel, *arrays) -> None:

@@ -20,6 +20,7 @@ left to the direct way, in lowering.py.
 Notation: m taps on each of the phases; parts are blocks (tiles, length), one for each combination
 of rows and columns; length is K = side^2 * C for images, O for features.
 """
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -86,8 +87,9 @@ def share_of_products(window: Window, channels: int, outputs: int, count: int) -
     return needed / (taps ** 2 * rows * columns)
 
 
+@functools.lru_cache(maxsize=256)
 class _Layer:
-    """A window's groups, and what their arrays take."""
+    """A window's groups, and what their arrays take. It never changes, and a layer has the same in every step."""
 
     def __init__(self, window: Window, channels: int, outputs: int, dtype):
         self.window, self.stride, self.channels, self.outputs = window, window.stride[0], channels, outputs
