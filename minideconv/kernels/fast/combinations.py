@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .compiled import jit, jit_inside
+from .compiled import jit_inside, quick_jit
 from .filterings import FILTERINGS
 from .products import DEPTH, PANEL_BYTES, ROWS, Left, Out, Right, multiply
 from .registers import combinations
@@ -129,7 +129,7 @@ def _copy_rows(x, n, first, step, rows):
             zero_run(rows, a * row, row)
 
 
-@jit
+@quick_jit
 def tile(x, tiling, parts, apart):
     """Every combination of the tiles of x as rows of `parts`, `apart` from each other; there is
     room for blocks * most + ROWS rows.
@@ -165,7 +165,7 @@ def tile(x, tiling, parts, apart):
                     combine(aside, parts, blocks, apart, combined, entries, 2 * piece, piece, wide)
 
 
-@jit
+@quick_jit
 def multiply_tiles(parts, tiling, images, panels, out):
     """Every block of the tiles of `images` images times its own right factor: parts as from `tile`
     with rows of K + 16, panels (blocks, panels, K, lanes), out (at least blocks * most, L).
@@ -181,7 +181,7 @@ def multiply_tiles(parts, tiling, images, panels, out):
                      Out(flat, block * most * width, width, width), min(DEPTH, inner - depth), depth, edge)
 
 
-@jit
+@quick_jit
 def correlate_tiles(parts, features, tiling, images, add, out):
     """out[block] = (or += where add is not 0) tiles.T @ tiles, those of images and those of
     features: out (blocks, K, O), parts as from `tile` with rows of K (rounded up to ROWS) + 16,
@@ -254,7 +254,7 @@ def _back_down(combined, lines, tiling, across, add, place, x, spare, nothing):
                 add_run(nothing, 0, target, start, 0, across.length)
 
 
-@jit
+@quick_jit
 def untile(parts, tiling, add, x):
     """The transpose of making tiles: every row of parts goes back to the pixels of x (N, H, W, C)
     that it was made of; sums there.
