@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import minideconv as md
-from minideconv import gan, nn, optim
+from minideconv import data, gan, nn, optim
 from minideconv.gan import LOSSES, NETWORKS, PENALTIES, PRESETS, Config, Players, Trainer, Turn, play_round
 from minideconv.gan.average import follow
+from minideconv.gan.networks import OF_POINTS
 from minideconv.gan.penalties import slopes, with_penalty
 from minideconv.models import conditional, dcgan, mlp
 from minideconv.models.spectral import Spectral, normalise
@@ -262,7 +263,7 @@ def test_spectral_normalisation_reaches_every_layer_and_its_slope_is_right(plain
 
 # ---- networks
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "points"])
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in OF_POINTS])
 @pytest.mark.parametrize("classes", [0, 3])
 @pytest.mark.parametrize("shape", [(8, 12, 3), (28, 28, 1)])
 def test_networks_of_every_family_fit_images_and_labels(name, classes, shape):
@@ -448,7 +449,7 @@ def test_labels_are_used_where_the_preset_wants_them_and_the_data_have_them():
 def test_every_preset_trains_saves_and_samples(preset, tmp_path):
     data, settings = tmp_path / "d.npz", {"batch_size": 6, "width": 2}
     np.savez(data, images=images(), labels=np.arange(24) % 3)
-    if PRESETS[preset]["networks"] == "points":
+    if PRESETS[preset]["networks"] in OF_POINTS:
         data, settings = None, {"width": 8}
     with gan.new_run(tmp_path / "run", data=data, preset=preset, steps=2, **settings) as run:
         run.train(warn=pytest.fail)
@@ -484,5 +485,21 @@ def test_points_are_no_images():
         make(points)
     with pytest.raises(ValueError, match="shift moves images"):
         make(points, networks="points", shift=1)
-    packed = make(points, networks="points", packing=2, classes=0, penalty_every=1)
-    assert packed.step()["discriminator_penalty"] > 0 and packed.samples().shape == (2500, 2)
+    for networks in OF_POINTS:
+        packed = make(points, networks=networks, packing=2, classes=0, penalty_every=1)
+        assert packed.step()["discriminator_penalty"] > 0 and packed.samples().shape == (2500, 2)
+
+
+def test_the_grids_networks_work_in_units_of_its_spread():
+    """And the two layers that see to it are as they were after steps of training."""
+    spread, points = data.points.MODES["grid"].centres.std(), data.points.grid(24)[0]
+    trainer = make(points, networks="grid", preset="grid", classes=0, width=8)
+    for _ in range(3):
+        trainer.step()
+    generator, discriminator = trainer.generator.eval(), trainer.discriminator
+    z = gan.networks.draw_latents(generator, 2000, np.random.default_rng(0))
+    assert np.isclose(z.std(), 1, atol=0.02) and np.abs(z).max() <= 3 ** 0.5
+    assert np.allclose(generator(z).data, spread * generator.layers[:-1](z).data, rtol=1e-6)
+    judged = discriminator.layers[1:](points / np.float32(spread))
+    assert np.allclose(discriminator(points).data, judged.data, atol=1e-6)
+    assert np.array_equal(trainer.average.layers[-1].weight.data, generator.layers[-1].weight.data)

@@ -23,7 +23,8 @@ from minideconv.models.spectral import normalise
 
 CLOSE = 1e-5
 GENERATORS = {"conditional": ((8, 8, 3), 3), "dcgan": ((8, 12, 1), 0), "dcgan labels": ((8, 8, 3), 2),
-              "radford": ((8, 8, 3), 3), "radford alone": ((8, 12, 1), 0), "mlp": ((4, 6, 3), 2), "points": ((2,), 0)}
+              "radford": ((8, 8, 3), 3), "radford alone": ((8, 12, 1), 0), "mlp": ((4, 6, 3), 2), "points": ((2,), 0),
+              "grid": ((2,), 0)}
 
 
 def generator_of(name, width=2, latent=5):
@@ -371,9 +372,9 @@ def test_every_generator_in_onnx(name):
 
 @pytest.mark.parametrize("classes", [0, 3])
 @pytest.mark.parametrize("kind", [conditional.Discriminator, dcgan.Discriminator, dcgan.RadfordDiscriminator,
-                                  mlp.Discriminator, mlp.PointDiscriminator])
+                                  mlp.Discriminator, mlp.PointDiscriminator, mlp.GridDiscriminator])
 def test_every_discriminator_in_onnx(kind, classes):
-    shape = (2,) if kind is mlp.PointDiscriminator else (8, 8, 3)
+    shape = (2,) if issubclass(kind, mlp.PointDiscriminator) else (8, 8, 3)
     network = unsettled(kind(shape, 4, classes, rng=np.random.default_rng(0)))
     x, labels = inputs(shape, count=4), np.array([0, 2, 1, 2])
     found = evaluate(to_onnx(network, shape), x=x, **({"labels": labels} if classes else {}))

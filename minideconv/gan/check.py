@@ -2,7 +2,7 @@
 lost.
 """
 from .losses import LOSSES
-from .networks import NETWORKS
+from .networks import NETWORKS, OF_POINTS
 from .penalties import PENALTIES
 
 
@@ -20,7 +20,7 @@ def check(config, images, labels) -> None:
     if config.classes and (labels is None or len(labels) != len(images)):
         raise ValueError(f"a conditional run needs one label for each of the {len(images)} images; "
                          f"got {None if labels is None else len(labels)}")
-    if (config.networks == "points") != (len(config.image_shape) == 1):
+    if (config.networks in OF_POINTS) != (len(config.image_shape) == 1):
         kind = "points, which need --preset ring or grid" if len(config.image_shape) == 1 else "images"
         raise ValueError(f"networks {config.networks} are not for {kind}")
     if config.packing > 1 and (config.classes or config.batch_size % config.packing):

@@ -11,8 +11,10 @@ NETWORKS = {
     "dcgan": (dcgan.Generator, dcgan.Discriminator),
     "radford": (dcgan.RadfordGenerator, dcgan.RadfordDiscriminator),
     "mlp": (mlp.Generator, mlp.Discriminator),
-    "points": (mlp.PointGenerator, mlp.PointDiscriminator),         # the only ones that are not for images
+    "points": (mlp.PointGenerator, mlp.PointDiscriminator),
+    "grid": (mlp.GridGenerator, mlp.GridDiscriminator),
 }
+OF_POINTS = "points", "grid"            # all others are for images
 
 
 def build_generator(config, rng) -> Module:

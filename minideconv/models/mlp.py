@@ -2,6 +2,7 @@
 
     images   G: z (100,) -> 1200 -> 1200 -> pixels, ReLU between, sigmoid   D: maxout 240 x 5, 240 x 5 -> 1, dropout
     points   G: z (2,) -> 400 -> 400 -> 400 -> 400 -> 2, BN and ReLU        D: maxout 200 x 5, three of them -> 1
+    grid     G: the same from a square of latents, -> times 2.83            D: points / 2.83 -> the same
 
 A maxout unit is the largest of a few linear functions (Goodfellow et al. 2013): it bends where it
 wants to.
@@ -10,6 +11,8 @@ import numpy as np
 
 from .. import nn
 from .dcgan import join
+
+SPREAD = 2 * 2 ** 0.5           # of the grid's modes, a standard deviation along each axis
 
 
 class Maxout(nn.Module):
@@ -92,3 +95,30 @@ class PointDiscriminator(nn.Module):
 
     def forward(self, points, labels=None):
         return self.layers(join(points, labels, self.classes))
+
+
+def _times(factors) -> nn.Linear:
+    """A layer that multiplies each feature by a number of its own. These are not trained."""
+    layer = nn.Linear(len(factors), len(factors), bias=False)
+    layer.weight.own(np.diag(np.asarray(factors, np.float32)))
+    layer.weight.requires_grad = False
+    return layer
+
+
+class GridGenerator(PointGenerator):
+    """A PointGenerator for modes that are far apart: it works in units of their spread, and tears a
+    square of latents into a square of modes.
+    """
+    uniform = 3 ** 0.5                  # variance 1
+
+    def __init__(self, shape, latent=2, width=400, classes=0, *, rng=None):
+        super().__init__(shape, latent, width, classes, rng=rng)
+        self.layers = nn.Sequential(*self.layers.layers, _times([SPREAD] * shape[0]))
+
+
+class GridDiscriminator(PointDiscriminator):
+    """A PointDiscriminator that works in units of the modes' spread."""
+
+    def __init__(self, shape, width=400, classes=0, *, rng=None):
+        super().__init__(shape, width, classes, rng=rng)
+        self.layers = nn.Sequential(_times([1 / SPREAD] * shape[0] + [1] * classes), *self.layers.layers)
