@@ -21,13 +21,15 @@ VECTOR_BYTES = 64 if WIDE else 32           # up to eight runs and their sums fi
 
 def _sum(builder, row, terms):
     """The sum of the terms, each times its number of the row; those that are added first."""
-    total = ir.Constant(terms[0].type, None)
+    total = None
     for factor, term in sorted(zip(row, terms, strict=True), key=lambda pair: -pair[0]):
         if factor not in (0, 1, -1):
             raise ValueError(f"combinations are sums and differences; got a factor of {factor}")
-        if factor:
+        if factor and total is None:
+            total = term if factor > 0 else builder.fneg(term)
+        elif factor:
             total = (builder.fadd if factor > 0 else builder.fsub)(total, term)
-    return total
+    return ir.Constant(terms[0].type, None) if total is None else total
 
 
 def combinations(name: str, matrices: list):
