@@ -194,7 +194,7 @@ def generators(seed):
     for width in (12, 6):
         networks[f"{width} wide"] = player(width, seed)
         networks[f"{width} wide, distilled"] = student(teacher, width, 400, seed)
-    for share in (0.3, 0.6, 0.8):
+    for share in (0.2, 0.3, 0.6, 0.8):
         networks[f"{share:.0%} pruned"] = student(teacher, 24, 120, seed, share)
     fakes = {name: images_of(network, probe, told) for name, network in networks.items()}
     drawn[seed] = {name: found[:10] for name, found in fakes.items()}
@@ -274,14 +274,14 @@ print(f"the classifier: {reader}, {saving:.1f} times smaller; G: {drawer}, {litt
 # - **The classifier** goes into a third: 8 channels in place of 16 cost 0.9 points of 97.3 % (just within
 #   what is allowed; the spread is 0.3), at 3.2 times fewer bytes and 1.7 times less time. Half of its
 #   weights can go for nothing (97.6 %: it learned on a little), 70 % for 0.4 points, 90 % for 10 points.
-# - **G** has less to spare: without 30 % of its weights its distance is 1.1 % larger, so that within one
-#   per cent there is only the teacher. At equal bytes a pruned G (71) beats a narrower one (90).
+# - **G** has less to spare: 20 % of its weights cost 0.3 % of its distance, 30 % already 1.1 %, so that
+#   within one per cent its file shrinks by a sixth. At equal bytes a pruned G (71) beats a narrower one (90).
 # - **The students** are no better than the same networks with labels: 96.1 against 96.4 %, 93.4 against
 #   93.6. Those of G are far behind (228 against 90): squared error prefers blur.
 
 # %%
 if not SHORT and SOURCE == "mnist":
-    assert saving > 2.5 and little < 1.5                            # the answer to the question
+    assert saving > 2.5 and 1.1 < little < 1.5                            # the answer to the question
     r = {name: row[3] for name, row in readers.items()}
     assert r["50% pruned"] > r["teacher, 16 wide"] - 0.005 and r["70% pruned"] > r["teacher, 16 wide"] - 0.01
     assert r["90% pruned"] < r["teacher, 16 wide"] - 0.05
