@@ -110,7 +110,7 @@ def _putitem(g, *, index, shape):
     """
     out = np.zeros(shape, g.dtype)
     parts = index if isinstance(index, tuple) else (index,)
-    if isinstance(index, np.ndarray) and index.dtype.kind != "b" and index.ndim == 1 and g[:1].size >= 32:
+    if isinstance(index, np.ndarray) and index.dtype.kind != "b" and index.ndim == 1 and g.array[:1].size >= 32:
         for place, row in zip(index.tolist(), g.array, strict=True):        # a third of np.add.at's time
             out[place] += row
     elif any(isinstance(part, np.ndarray) and part.dtype.kind != "b" for part in parts):

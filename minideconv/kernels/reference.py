@@ -74,7 +74,7 @@ def gather(x, w, window, bias=None, slope=1.0):
         cols = im2col(x, window).reshape(-1, len(matrix))           # (N*OH*OW, KH*KW*C)
         y = (cols @ matrix).reshape(len(x), *window.features, w.shape[3])
     y = y if bias is None else y + bias
-    return y if slope == 1 else np.where(y > 0, y, y.dtype.type(slope) * y)
+    return y if slope == 1 else gate(y, y, slope)
 
 
 @np.errstate(invalid="ignore", over="ignore")
@@ -89,7 +89,7 @@ def scatter(y, w, window, bias=None, slope=1.0):
         cols = y.reshape(-1, w.shape[3]) @ matrix.T                 # (N*OH*OW, KH*KW*C)
         x = col2im(cols.reshape(len(y), *window.features, *w.shape[:3]), window)
     x = x if bias is None else x + bias
-    return x if slope == 1 else np.where(x > 0, x, x.dtype.type(slope) * x)
+    return x if slope == 1 else gate(x, x, slope)
 
 
 @np.errstate(invalid="ignore", over="ignore")
