@@ -4,6 +4,8 @@ keepdims leaves axes of length 1.
 import math
 from typing import Any
 
+import numpy as np
+
 from . import kernels
 from .primitives import primitive
 from .shaping import axes_of, broadcast_to, reshape
@@ -56,8 +58,10 @@ def _shares(array, top, axes):
     """The share of each entry in the gradient of an extreme: equals share it. NaN counts as equal
     to NaN.
     """
-    ties = (array == top) | ((array != array) & (top != top))
-    return (ties / ties.sum(axis=axes, keepdims=True)).astype(array.dtype)
+    ties = array == top
+    if np.isnan(top).any():
+        ties |= (array != array) & (top != top)
+    return ties * (1 / ties.sum(axis=axes, keepdims=True)).astype(array.dtype)
 
 
 @primitive

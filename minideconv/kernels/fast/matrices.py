@@ -11,7 +11,7 @@ import numpy as np
 from ... import parallel
 from .compiled import jit_inside, plain, quick_jit
 from .products import DEPTH, PANEL_BYTES, ROWS, Left, Out, Right, multiply
-from .runs import copy_run
+from .runs import copy_run, turn_runs
 
 TALL = 256          # rows that are multiplied with a block of columns before they are turned into columns themselves
 BLOCK = 256         # columns, a few panels: read in runs that are long enough for memory, and kept in a cache
@@ -37,10 +37,9 @@ def _fill(panels, b, k, depth, column, wide):
                 start = (k + r) * b.down + column + p * lanes
                 copy_run(panels, (p * DEPTH + r) * lanes, b.numbers, start, min(lanes, wide - p * lanes))
     else:
-        for c in range(wide):
-            line, start = c // lanes * DEPTH * lanes + c % lanes, k * b.down + (column + c) * b.across
-            for r in range(depth):
-                panels[line + r * lanes] = b.numbers[start + r * b.down]
+        for p in range(-(-wide // lanes)):
+            start = k + (column + p * lanes) * b.across
+            turn_runs(panels, p * DEPTH * lanes, lanes, b.numbers, start, b.across, min(lanes, wide - p * lanes), depth)
 
 
 @jit_inside
@@ -54,13 +53,12 @@ def _rows(a, top, high, k, depth, rest):
 @jit_inside
 def _write(block, first, high, wide, out, top, column):
     """Rows first <= r < high of `block` (rows of BLOCK) are rows top + r of out, from `column` on."""
-    for r in range(first, high):
-        start = (top + r) * out.down + column * out.across
-        if out.across == 1:
-            copy_run(out.numbers, start, block, r * BLOCK, wide)
-        else:
-            for c in range(wide):
-                out.numbers[start + c * out.across] = block[r * BLOCK + c]
+    if out.across == 1:
+        for r in range(first, high):
+            copy_run(out.numbers, (top + r) * out.down + column, block, r * BLOCK, wide)
+    else:
+        start = top + first + column * out.across
+        turn_runs(out.numbers, start, out.across, block, first * BLOCK, BLOCK, high - first, wide)
 
 
 @quick_jit

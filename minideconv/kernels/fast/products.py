@@ -21,7 +21,7 @@ from numba import config, types
 from numba.extending import intrinsic
 
 from .compiled import jit, jit_inside
-from .runs import call, copy_run, data_of, spread, zero_run
+from .runs import call, copy_run, data_of, spread, turn_runs, zero_run
 
 # A right factor is cut into panels of this many bytes a line, zeros after the last column, so that
 # the columns that are multiplied together lie together in memory: two of the widest vectors that
@@ -186,12 +186,11 @@ def pack_inside(b, transposed, first, panels):
     for p in range(many):
         start = (first + p) * lanes
         wide = max(0, min(lanes, columns - start))
+        if transposed:
+            turn_runs(target, p * inner * lanes, lanes, source, start * inner, inner, wide, inner)
         for k in range(inner):
             line = (p * inner + k) * lanes
-            if transposed:
-                for lane in range(wide):
-                    target[line + lane] = source[(start + lane) * inner + k]
-            else:
+            if not transposed:
                 copy_run(target, line, source, k * columns + start, wide)
             zero_run(target, line + wide, lanes - wide)
 

@@ -7,6 +7,7 @@ than the work. So these few loops are written in the compiler's language (LLVM):
 as long as they fit, then number by number. Callers see to it that runs lie inside their arrays.
 """
 import llvmlite.ir as ir
+import numpy as np
 from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -72,6 +73,50 @@ def _run(context, builder, kind, target, length, source=None, weight=None):
     return context.get_dummy_value()
 
 
+SIDE = 8                    # of the squares that are turned in registers
+
+
+def _turned(builder, rows):
+    """The columns of a square whose rows are vectors. In each round every row of the upper half and its fellow in the
+    lower one are shuffled into two, number by number, as cards are.
+    """
+    count, half = len(rows), len(rows) // 2
+    order = [n // 2 + n % 2 * count for n in range(2 * count)]
+    halves = [ir.Constant(ir.VectorType(ir.IntType(32), count), part) for part in (order[:count], order[count:])]
+    for _ in range(count.bit_length() - 1):
+        rows = [builder.shuffle_vector(rows[r], rows[r + half], which) for r in range(half) for which in halves]
+    return rows
+
+
+@intrinsic
+def turn_runs(typing, out, o, line, a, i, row, high, wide):
+    """out[o + c * line + r] = a[i + r * row + c] for r < high, c < wide: runs of a become columns of out."""
+    def code(context, builder, signature, arguments):
+        index, number = context.get_value_type(types.intp), context.get_value_type(out.dtype)
+        vector = ir.VectorType(number, SIDE)
+
+        def write(builder, target, source, line, row, high, wide):
+            def at(start, apart, r, c, kind):
+                return builder.bitcast(builder.gep(start, [builder.add(builder.mul(r, apart), c)]), kind.as_pointer())
+
+            def each(first, last, step):
+                return cgutils.for_range_slice(builder, first, last, ir.Constant(index, step), index)
+            zero, sides = ir.Constant(index, 0), [ir.Constant(index, n) for n in range(SIDE)]
+            whole_high, whole_wide = (builder.and_(size, ir.Constant(index, -SIDE)) for size in (high, wide))
+            with each(zero, whole_high, SIDE) as (r, _), each(zero, whole_wide, SIDE) as (c, _):
+                rows = [builder.load(at(source, row, builder.add(r, n), c, vector), align=4) for n in sides]
+                for n, column in zip(sides, _turned(builder, rows), strict=True):
+                    builder.store(column, at(target, line, builder.add(c, n), r, vector), align=4)
+            for first, last, begin in ((zero, whole_high, whole_wide), (whole_high, high, zero)):   # what is left over
+                with each(first, last, 1) as (r, _), each(begin, wide, 1) as (c, _):
+                    builder.store(builder.load(at(source, row, r, c, number)), at(target, line, c, r, number))
+        target, source = (data_of(context, builder, signature.args[place], *arguments[place:place + 2])
+                          for place in (0, 3))
+        call(builder, f"minideconv_turn_{out.dtype}", [target, source, arguments[2], *arguments[5:]], write)
+        return context.get_dummy_value()
+    return types.void(out, types.intp, types.intp, a, types.intp, types.intp, types.intp, types.intp), code
+
+
 @intrinsic
 def copy_run(typing, out, o, a, i, length):
     """out[o:][:length] = a[i:][:length]"""
@@ -110,3 +155,7 @@ if config.DISABLE_JIT:          # the same in Python, where every number can be 
 
     def zero_run(out, o, length):                               # noqa: F811
         out[o:o + length] = 0
+
+    def turn_runs(out, o, line, a, i, row, high, wide):         # noqa: F811
+        r, c = np.arange(high)[:, None], np.arange(wide)
+        out[o + c * line + r] = a[i + r * row + c]
