@@ -178,6 +178,61 @@ def test_dropping_the_penaltys_gradient_changes_ds_update(name):
         assert abs(moved[kernel] - plain[kernel]).max() > 1e-5, kernel
 
 
+@pytest.mark.parametrize("name", list(LOSSES))
+def test_d_learns_the_same_from_two_batches_in_one(name, plain):
+    """With their labels, in packs, under a loss and both penalties; not where images of a batch are tied together."""
+    def learned(network, turn, apart):
+        network.apart = apart
+        value = LOSSES[name].discriminator(turn) + PENALTIES["r1r2"](turn)
+        return [value.item(), *(g.data for g in md.grad(value, network.parameters()))]
+    rng = np.random.default_rng(4)
+    packed = make(np.float64(rng.random((12, 8, 8, 3))), classes=0, packing=2).discriminator
+    for parameter in packed.parameters():
+        parameter.data = parameter.data.astype(np.float64)
+    of_packs = Turn(None, packed, *map(md.Tensor, rng.random((2, 4, 8, 8, 3))),
+                    view=lambda images: images.reshape(len(images) // 2, 8, 8, 6))
+    labelled = small_discriminator()
+    for network, turn in ((labelled, small_turn(labelled)), (packed, of_packs)):
+        assert network.apart
+        for one, two in zip(learned(network, turn, True), learned(network, turn, False), strict=True):
+            assert np.allclose(one, two, rtol=1e-9, atol=1e-12)
+    tied = dcgan.Discriminator((8, 8, 1), 2, rng=rng)
+    assert not Turn(None, tied, None, None).apart
+    batches = []
+    tied.forward = lambda images: batches.append(len(images)) or md.Tensor(np.zeros((len(images), 1)))
+    LOSSES[name].discriminator(Turn(None, tied, *map(md.Tensor, rng.random((2, 4, 8, 8, 1)))))
+    assert batches == [4, 4]
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_a_discriminator_says_that_it_judges_apart_where_it_does(name):
+    """One image's logit does not depend on the others of its batch; without that word it does."""
+    points = name in OF_POINTS
+    trainer = make(np.float32(images(24)[:, 0, :2, 0]) if points else images(), networks=name)
+    network, rng = trainer.discriminator, np.random.default_rng(0)
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    some = rng.random((6, *trainer.config.image_shape), np.float32)
+    labels = rng.integers(3, size=6)
+    among = network(some, labels).data[:2]
+    alone = network(some[:2], labels[:2]).data
+    assert np.allclose(among, alone, rtol=1e-4, atol=1e-5) == getattr(network, "apart", False)
+
+
+def test_a_penaltys_weight_falls_with_the_rate():
+    trainer = make(penalty="r1", penalty_every=1, penalty_weight=2.0, penalty_end=0.5, decay_from=0.25)
+    turn = trainer.config
+    assert [turn.weight(step) for step in (0, 2, 5, 8)] == [2.0, 2.0, 1.25, 0.5]
+    assert make(penalty="r1", penalty_weight=0.007).config.weight(7) == 0.007
+    paid = trainer.step()["discriminator_penalty"]
+    later = make(penalty="r1", penalty_every=1, penalty_weight=2.0, penalty_end=0.5, decay_from=0.0)
+    assert later.step()["discriminator_penalty"] == paid                # not yet
+    following = [t.step()["discriminator_penalty"] for t in (later, make(penalty="r1", penalty_every=1,
+                                                                         penalty_weight=2.0))]
+    assert following[0] != following[1]
+
+
 def test_a_lazy_penalty_is_due_in_every_kth_round_k_times_as_much():
     trainer = make(penalty="r1", penalty_every=3, penalty_weight=2.0)
     paid = [trainer.step()["discriminator_penalty"] for _ in range(7)]
@@ -367,11 +422,11 @@ def test_d_sees_real_and_fake_images_moved_and_g_learns_through_the_move():
     judge = trainer.discriminator.forward
     trainer.discriminator.forward = lambda x, labels: seen.append(x) or judge(x, labels)
     trainer.step()
-    assert len(seen) == 3 and seen[2].requires_grad
+    assert len(seen) == 2 and seen[1].requires_grad and len(seen[0]) == 2 * len(seen[1])    # D's two batches are one
     still = make(penalty="none")
     real, _ = still._next_batch()
-    assert not np.array_equal(seen[0].data, real)
-    for moved, image in zip(seen[0].data[..., 0], real[..., 0], strict=True):
+    assert not np.array_equal(seen[0].data[:len(real)], real)
+    for moved, image in zip(seen[0].data[:len(real), ..., 0], real[..., 0], strict=True):
         framed = np.pad(image, 2)
         assert any(np.array_equal(moved, framed[row:row + 8, column:column + 8])
                    for row in range(5) for column in range(5))
@@ -435,6 +490,16 @@ def test_a_configuration_of_format_1_is_read_as_what_it_meant():
     assert all(getattr(config, name) == PLAIN[name] for name in FORMER)
     assert {config.rate(step) for step in (0, 8, 5000)} == {2e-4} and config.classes == 0
     assert Config.from_json(config.to_json()) == config
+
+
+def test_a_penalty_of_format_2_keeps_its_weight():
+    new = Config(data="grid", image_shape=(2,), count=1000, checksum=0, preset="grid")
+    assert new.penalty_end < new.penalty_weight
+    old = json.loads(new.to_json())
+    del old["penalty_end"]
+    former = Config.from_json(json.dumps({**old, "format": 2}))
+    assert former.weight(0) == former.weight(former.steps - 1) == new.penalty_weight
+    assert Config.from_json(former.to_json()) == former and Config.from_json(new.to_json()) == new
 
 
 def test_labels_are_used_where_the_preset_wants_them_and_the_data_have_them():

@@ -30,7 +30,7 @@ def test_a_configuration_is_a_preset_and_then_what_the_user_gave():
     config = Config(**NEEDED, batch_size=8, learning_rate=None)
     assert config.steps == DEFAULT["steps"] and config.steps_per_epoch == 5 and config.batch_size == 8
     for name, value in PRESETS["default"].items():
-        decided_by_others = name in ("data", "epochs", "labels", "batch_size", "penalty_weight")
+        decided_by_others = name in ("data", "epochs", "labels", "batch_size", "penalty_weight", "penalty_end")
         assert decided_by_others or getattr(config, name) == value
     assert config.penalty_weight == 1 and Config(**NEEDED, batch_size=8, penalty="wgan-gp").penalty_weight == 10
     assert Config(**NEEDED, batch_size=8, epochs=2).steps == 10

@@ -108,11 +108,13 @@ def _recipe(torch, what, batch, layout):
 
     def judge(x):
         h = discriminator["features"](x)
-        return discriminator["answer"](h) + (discriminator["embedding"](labels) * h).sum(1, keepdim=True)
+        told = discriminator["embedding"](labels.repeat(len(x) // batch))
+        return discriminator["answer"](h) + (told * h).sum(1, keepdim=True)
 
     def half(fake, penalised):
         adam_d.zero_grad(set_to_none=True)
-        loss = softplus(-judge(real)).mean() + softplus(judge(fake)).mean()
+        of_real, of_fake = judge(torch.cat([real, fake])).split(batch)         # in one batch, as ours
+        loss = softplus(-of_real).mean() + softplus(of_fake).mean()
         if penalised:
             images = real.detach().requires_grad_()
             slopes, = torch.autograd.grad(judge(images).sum(), images, create_graph=True)

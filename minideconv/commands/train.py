@@ -25,6 +25,7 @@ examples:
 FIXED = ("preset", "loss", "penalty", "networks", "conditional", "batch_size", "seed", "out")
 RECIPE = {              # settings of Config by the option's name: (kind, metavar, help)
     "penalty_weight": (real(0), "W", "gamma of R1 and R2, lambda of WGAN-GP (default: 1, of WGAN-GP 10)"),
+    "penalty_end": (real(0), "W", "what it falls to as the rate falls to zero (default: it stays)"),
     "penalty_every": (whole(1), "K", "the penalty in every K-th step, K times as much (default {})"),
     "packing": (whole(1), "K", "samples that D judges together, PacGAN; unconditional runs (default {})"),
     "shift": (whole(0), "PIXELS", "move real and fake images by up to so many (default {})"),

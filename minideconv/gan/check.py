@@ -34,10 +34,11 @@ def check(config, images, labels) -> None:
 
 
 # Setting -> (least, and what it must stay below).
-RANGES = {"penalty_weight": (0, float("inf")), "penalty_every": (1, float("inf")), "packing": (1, float("inf")),
-          "shift": (0, float("inf")), "smoothing": (0, 1), "average": (0, 1), "latent": (1, float("inf")),
-          "width": (2, float("inf")), "steps": (1, float("inf")), "learning_rate": (0, float("inf")),
-          "weight_decay": (0, float("inf")), "classes": (0, float("inf")), "seed": (0, float("inf"))}
+RANGES = {"penalty_weight": (0, float("inf")), "penalty_end": (0, float("inf")), "penalty_every": (1, float("inf")),
+          "packing": (1, float("inf")), "shift": (0, float("inf")), "smoothing": (0, 1), "average": (0, 1),
+          "latent": (1, float("inf")), "width": (2, float("inf")), "steps": (1, float("inf")),
+          "learning_rate": (0, float("inf")), "weight_decay": (0, float("inf")), "classes": (0, float("inf")),
+          "seed": (0, float("inf"))}
 
 
 def _check_numbers(config):

@@ -38,7 +38,8 @@ def cross_entropy_of_both(turn):
     """D minimises -log D(x) - log(1 - D(G(z))), averaged: Goodfellow et al. 2014, equation 1, with
     its sign turned. Smoothing is of real images' targets only (Salimans et al. 2016, section 3.4).
     """
-    return is_real(turn.judge(turn.real), turn.smoothing) + is_fake(turn.judge(turn.fake))
+    real, fake = turn.judge_both()
+    return is_real(real, turn.smoothing) + is_fake(fake)
 
 
 def non_saturating(turn):
@@ -55,7 +56,8 @@ def saturating(turn):
 
 def squares_of_both(turn):
     """D minimises ((D(x) - 1)^2 + D(G(z))^2) / 2 (Mao et al. 2017, equation 9)."""
-    return 0.5 * (((turn.judge(turn.real) - (1 - turn.smoothing)) ** 2).mean() + (turn.judge(turn.fake) ** 2).mean())
+    real, fake = turn.judge_both()
+    return 0.5 * (((real - (1 - turn.smoothing)) ** 2).mean() + (fake ** 2).mean())
 
 
 def square(turn):
@@ -67,14 +69,16 @@ def hinges_of_both(turn):
     """D minimises max(0, 1 - D(x)) + max(0, 1 + D(G(z))) (Lim and Ye 2017; Miyato et al. 2018,
     equation 16).
     """
-    return relu(1 - turn.judge(turn.real)).mean() + relu(1 + turn.judge(turn.fake)).mean()
+    real, fake = turn.judge_both()
+    return relu(1 - real).mean() + relu(1 + fake).mean()
 
 
 def difference(turn):
     """D minimises D(G(z)) - D(x): with slopes of 1, minus the distance by which masses have to be
     moved (Arjovsky et al. 2017).
     """
-    return turn.judge(turn.fake).mean() - turn.judge(turn.real).mean()
+    real, fake = turn.judge_both()
+    return fake.mean() - real.mean()
 
 
 def score(turn):
@@ -86,7 +90,8 @@ def real_above_fake(turn):
     """D minimises log(1 + exp(D(G(z)) - D(x))), pair by pair: a fake is judged against a real image
     (Jolicoeur-Martineau 2018; with both penalties the baseline of Huang et al. 2024).
     """
-    return softplus(turn.judge(turn.fake) - turn.judge(turn.real)).mean()
+    real, fake = turn.judge_both()
+    return softplus(fake - real).mean()
 
 
 def fake_above_real(turn):

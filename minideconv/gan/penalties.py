@@ -6,6 +6,8 @@ packing the slopes are along all images of a pack.
 """
 from collections.abc import Callable
 
+import numpy as np
+
 from ..tensor import Tensor, grad
 from .losses import Loss
 
@@ -39,6 +41,8 @@ def r2(turn):
 
 def r1_and_r2(turn):
     """Both, as relativistic pairs need it (Huang et al. 2024)."""
+    if turn.apart:
+        return 2 * steepness(turn, np.concatenate([turn.real.array, turn.fake.array]))
     return r1(turn) + r2(turn)
 
 
@@ -61,10 +65,10 @@ PENALTIES = {           # "spectral" is no term of the loss but a constraint on 
 }
 
 
-def with_penalty(loss: Loss, penalty: Callable | None, weight: float, every: int = 1) -> Loss:
+def with_penalty(loss: Loss, penalty: Callable | None, weight: float | Callable, every: int = 1) -> Loss:
     """The loss with `weight` times the penalty added to D's, in every `every`-th round and then
     `every` times as much: the same on average for less work (Karras et al. 2020, "lazy
-    regularization").
+    regularization"). weight: a number, or a function that gives it for a step.
 
     The parts of D's loss are called "game" and "penalty".
     """
@@ -72,6 +76,6 @@ def with_penalty(loss: Loss, penalty: Callable | None, weight: float, every: int
         return loss
 
     def discriminator(turn):
-        due = turn.step % every == 0
-        return {"game": loss.discriminator(turn), "penalty": weight * every * penalty(turn) if due else 0.0}
+        due, now = turn.step % every == 0, weight(turn.step) if callable(weight) else weight
+        return {"game": loss.discriminator(turn), "penalty": now * every * penalty(turn) if due else 0.0}
     return loss._replace(discriminator=discriminator)

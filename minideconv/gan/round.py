@@ -44,9 +44,23 @@ class Turn(NamedTuple):
     smoothing: float = 0.0
 
     def judge(self, images) -> Tensor:
-        """D's logits for images (N, ...) that have this round's labels."""
-        images = images if self.view is None else self.view(images)
-        return self.discriminator(images) if self.labels is None else self.discriminator(images, self.labels)
+        """D's logits for images (N, ...) that have this round's labels, or for several such batches in a row."""
+        told = () if self.labels is None else (np.tile(self.labels, len(images) // len(self.labels)),)
+        return self.discriminator(images if self.view is None else self.view(images), *told)
+
+    @property
+    def apart(self) -> bool:
+        """Whether D judges each image on its own, and says so (an attribute `apart`): it may get two batches as one."""
+        return getattr(self.discriminator, "apart", False)
+
+    def judge_both(self) -> tuple[Tensor, Tensor]:
+        """D's logits for the real images and for the fake ones, for D's turn. As one batch, if it may be, they take
+        half as many operations.
+        """
+        if not self.apart:
+            return self.judge(self.real), self.judge(self.fake)
+        logits = self.judge(np.concatenate([self.real, self.fake]))
+        return logits[:len(logits) // 2], logits[len(logits) // 2:]
 
 
 def play_round(players: Players, loss, real, latents, labels=None, *, rng=None, step: int = 0, view=None,

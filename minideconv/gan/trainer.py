@@ -36,7 +36,7 @@ class Trainer:
     def __init__(self, config: Config, images, labels=None):
         check(config, images, labels)
         self.config, self.images, self.labels = config, images, labels
-        self.loss = with_penalty(LOSSES[config.loss], PENALTIES[config.penalty], config.penalty_weight,
+        self.loss = with_penalty(LOSSES[config.loss], PENALTIES[config.penalty], config.weight,
                                  config.penalty_every)
         self.rng = np.random.default_rng(config.seed)
         self.generator = build_generator(config, self.rng)

@@ -68,6 +68,7 @@ class Discriminator(nn.Module):
 
     image_shape, width and errors: as the Generator's.
     """
+    apart = True                        # it judges each image on its own
 
     def __init__(self, image_shape, width=64, classes=0, *, rng=None):
         base, widths = plan(image_shape, width)

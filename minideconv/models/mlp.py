@@ -52,6 +52,7 @@ class Discriminator(nn.Module):
 
     Dropout takes a fifth of the pixels and half of the units, as in the paper's code.
     """
+    apart = True                        # it judges each image on its own
 
     def __init__(self, image_shape, width=60, classes=0, *, rng=None):
         self.classes, units, rng = classes, 4 * width, nn.init.generator(rng)
@@ -85,6 +86,7 @@ class PointDiscriminator(nn.Module):
     """Points (N, 2), or packs of them, and labels -> logits (N, 1); three layers of `width` / 2
     maxout units.
     """
+    apart = True                        # it judges each image on its own
 
     def __init__(self, shape, width=400, classes=0, *, rng=None):
         self.classes, layers, inputs = classes, [], shape[0] + classes

@@ -5,7 +5,7 @@ import json
 import numbers
 from dataclasses import InitVar, asdict, dataclass, fields
 
-FORMAT = 2              # of config.json; 0 had no number, 1 one recipe
+FORMAT = 3              # of config.json; 0 had no number, 1 one recipe, 2 penalties of one weight
 
 # The one place where defaults stand. A configuration is a preset, then what the user gave, then
 # nothing else. The default is the best picture that four minutes of two cores give: R1 (Mescheder
@@ -20,6 +20,7 @@ DEFAULT = {
     "loss": "ns",
     "penalty": "r1",
     "penalty_weight": None,
+    "penalty_end": None,        # the same
     "penalty_every": 4,
     "batch_size": 64,
     "packing": 1,
@@ -57,7 +58,7 @@ PRESETS = {
     "ring": RING,
     # Pairs and both penalties keep all modes (Huang et al. 2024), the high rate finds those that were lost.
     "grid": {**RING, "data": "grid", "steps": 28_000, "networks": "grid", "loss": "relativistic", "penalty": "r1r2",
-             "penalty_weight": 0.007, "learning_rate": 2e-3, "decay_from": 0.3},
+             "penalty_weight": 0.014, "penalty_end": 0.001, "learning_rate": 2e-3, "decay_from": 0.3},
     # The default for twenty minutes or more, at half its rate.
     "best": {**DEFAULT, "data": "mnist", "epochs": 20, "learning_rate": 1e-3},
 }
@@ -100,6 +101,7 @@ class Config(Schedule):
     loss: str = None                # a name of gan/losses.py
     penalty: str = None             # a name of gan/penalties.py
     penalty_weight: float = None
+    penalty_end: float = None       # what the weight falls to, as the rate falls to zero
     penalty_every: int = None       # rounds; in the others D pays nothing
     classes: int = None             # that the networks are told of; 0 means unconditional
     batch_size: int = None
@@ -130,6 +132,8 @@ class Config(Schedule):
                 setattr(self, field.name, preset[field.name])
         if self.penalty_weight is None:
             self.penalty_weight = WEIGHTS.get(self.penalty, 0.0)
+        if self.penalty_end is None:
+            self.penalty_end = self.penalty_weight
         if self.classes is None:
             self.classes = len(self.names) if labels and self.names else 0
         planned = planned[1] * self.steps_per_epoch if planned[1] else planned[0]
@@ -143,6 +147,11 @@ class Config(Schedule):
         # not been.
         self.decay_to = max(self.steps, self.decay_to)
 
+    def weight(self, step: int) -> float:
+        """The penalty's weight in the step before which `step` were done."""
+        share = falling_rate(1.0, step, self.decay_from, self.decay_to)
+        return self.penalty_end + (self.penalty_weight - self.penalty_end) * share
+
     def to_json(self) -> str:
         """The configuration as JSON, with its format number."""
         return json.dumps({"format": FORMAT, **asdict(self)}, indent=1)
@@ -155,7 +164,10 @@ class Config(Schedule):
         settings = read_settings(text, FORMAT)
         if "kind" in settings:
             raise ValueError(f"a {settings['kind']} run, no GAN's: the program that began it goes on with it")
-        settings = settings if settings.pop("format") >= 2 else {**FORMER, **settings}
+        written = settings.pop("format")
+        settings = settings if written >= 2 else {**FORMER, **settings}
+        if written < 3:
+            settings["penalty_end"] = settings.get("penalty_weight")
         known = {field.name for field in fields(cls)}
         if unknown := [name for name in settings if name not in known]:
             raise ValueError(f"unknown setting {unknown[0]!r}")
