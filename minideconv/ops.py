@@ -53,8 +53,8 @@ def power(x, p):
     """
     def by_base(g):
         # Where x and p are both 0, x ** p stands for x ** (p - 1), which is infinite: its factor p
-        # is 0.
-        return fit(g * p * x ** where((x.array != 0) | (p.array != 0), p - 1, p), x)
+        # is 0. (One exponent for all of x is quick, an array of equal ones is not.)
+        return fit(g * p * x ** (p - 1 if p.array.all() else where((x.array != 0) | (p.array != 0), p - 1, p)), x)
 
     def by_exponent(g):
         # 0 ** p does not depend on p > 0: log(1) for log(0), which is infinite.
