@@ -1,7 +1,7 @@
 """Measures the cases in turns, A B A B ..., on this engine,
 on its readable kernels and in the PyTorch process.
 
-In each turn one call does not count (caches, threads and kernels get ready) and some do; the
+In each turn some calls do not count (caches, threads and kernels get ready) and some do; the
 figure is the median of all that count. A time alone says little on a machine that is busy or warm;
 a ratio of turns taken side by side says much.
 """
@@ -16,7 +16,7 @@ from .. import __version__, kernels, machine, parallel
 from ..profile import Profile
 from . import bounds
 from .cases import DEFAULT_GROUPS, Case, build, cases, layer_arithmetic
-from .peers import OURS_AVX2, TORCH_AVX2, Peer, milliseconds
+from .peers import OURS_AVX2, TORCH_AVX2, Peer, milliseconds, warm
 from .report import summary
 
 CALLS = 3               # calls that count, per turn
@@ -36,8 +36,8 @@ def arithmetic_of(run) -> int:
 
 
 def timed(run, calls: int = CALLS) -> list[float]:
-    """One turn: milliseconds of `calls` calls after one that does not count."""
-    run()
+    """One turn: milliseconds of `calls` calls after some that do not count."""
+    warm(run)
     return [milliseconds(run) for _ in range(calls)]
 
 
