@@ -67,7 +67,10 @@ def test_it_is_started_where_nothing_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(ahead.threading, "Thread", lambda target, daemon: SimpleNamespace(start=target))
     monkeypatch.setattr(ahead, "available_threads", lambda: 2)
     monkeypatch.setattr(ahead, "_kept", lambda: False)
+    monkeypatch.setattr(ahead, "coming", {})
     assert ahead.compile_ahead() is process
+    assert {function.__name__ for function, _ in ahead.coming} == {kernel.__name__ for kernel, _ in ahead.calls()}
+    assert all(other is process for other in ahead.coming.values())
     assert started == [[sys.executable, "-m", ahead.__name__], "waited for"]
     monkeypatch.setattr(ahead, "available_threads", lambda: 1)
     assert ahead.compile_ahead() is None
@@ -79,9 +82,27 @@ def test_it_is_started_where_nothing_is_kept(tmp_path, monkeypatch):
     assert answer.stdout.split() == ["True"], answer.stderr
 
 
-def started():
+@pytest.mark.parametrize("dtype, ends, asked, hits", [("float32", False, 3, 1), ("float32", True, 3, 0),
+                                                      ("float64", False, 0, 0)])
+def test_what_the_process_beside_compiles_is_waited_for(tmp_path, monkeypatch, dtype, ends, asked, hits):
+    """Until it is there, or the process has ended; other types are nothing that it compiles."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    polls = []
+
+    def poll():
+        polls.append(len(polls))
+        if len(polls) == 3 and not ends:
+            monkeypatch.setattr(compiled, "coming", {})
+            assert started() == (3, 0)                                          # the other one's
+        return 0 if len(polls) == 3 and ends else None
+    kinds = tuple(map(numba.typeof, (*[np.ones(3, np.float32)] * 2, 1.0, np.ones(3, np.float32))))
+    monkeypatch.setattr(compiled, "coming", {(loops.gate.py_func, kinds): SimpleNamespace(poll=poll)})
+    assert started(dtype) == (3, hits) and len(polls) == asked
+
+
+def started(dtype="float32"):
     """What PROGRAM prints, from a kernel made anew in this process, as a start makes it."""
-    gate, p = compiled.jit(loops.gate.py_func), np.ones(3, np.float32)
+    gate, p = compiled.jit(loops.gate.py_func), np.ones(3, dtype)
     out = np.empty_like(p)
     gate(p, p, 1.0, out)
     return out.sum(), sum(gate._cache_hits.values())

@@ -1,9 +1,9 @@
 """Where no compiled kernels are kept yet, a process beside compiles half of those that a first
 training step needs: two processors are done in little more than half the time.
 
-Both keep what they compile in the same cache (compiled.py). This one begins with what a step comes
-to last or what takes longest; what it has finished is there when the step asks for it, and what it
-has not, the step compiles itself.
+Both keep what they compile in the same cache (compiled.py). This one has what a step comes to late
+or what takes longest; if the step asks for a kernel before it is finished, it waits for it, or
+compiles it itself where the process has ended.
 """
 import subprocess
 import sys
@@ -14,12 +14,11 @@ from numba import config, typeof
 
 from ...machine import available_threads
 from ...shapes import Window
-from ..reference import AdamStep, Affine
+from ..reference import Affine
 from .columns import correlate_by_columns, gather_by_columns, scatter_by_columns
 from .combinations import Tiling, correlate_tiles, untile
-from .loops import adam, add_bias, normalise_input, normalise_sums
-from .products import pack
-from .taps import Taps, untile_weights
+from .compiled import coming
+from .loops import normalise_input, normalise_sums
 
 
 def compile_ahead():
@@ -28,6 +27,7 @@ def compile_ahead():
         return None
     process = subprocess.Popen([sys.executable, "-m", __name__], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL, start_new_session=True)
+    coming.update({(kernel.py_func, tuple(map(typeof, arguments))): process for kernel, arguments in calls()})
     threading.Thread(target=process.wait, daemon=True).start()          # so that nothing of it is left once it ended
     return process
 
@@ -48,18 +48,13 @@ def calls() -> list:
     images, panels, rows = floats(1, 1, 1, 1), floats(1, 1, 1), floats(1, 1)
     window = Window((4, 4), (2, 2), (1, 1), (1, 1), (2, 2), (1, 1))
     tiling, affine = Tiling(True, 2, 2, 2, 2, 1, 1, 2, 2), Affine(floats(1), floats(1), floats(1), 0.2)
-    taps = Taps(np.zeros((3, 2)), np.zeros((3, 2)), 2, 2, 0, 0)
     return [(untile, (floats(1), tiling, False, images)),
             (scatter_by_columns, (images, panels, window, images)),
-            (pack, (rows, False, 0, panels)),
             (gather_by_columns, (images, panels, window, images)),
             (correlate_by_columns, (images, images, window, 0, rows)),
             (correlate_tiles, (floats(1), floats(1), tiling, 1, 0, panels)),
             (normalise_sums, (rows, rows, affine, np.zeros((2, 1)))),
-            (normalise_input, (rows, rows, affine, rows, rows)),
-            (untile_weights, (images, taps, 0, images)),
-            (add_bias, (rows, floats(1), 0.2)),
-            (adam, (*[floats(1)] * 4, AdamStep(*[0.5] * 7)))]
+            (normalise_input, (rows, rows, affine, rows, rows))]
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ error; here the kernels are compiled in memory, and one line on stderr says so. 
 made anew.
 """
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from numba.core.compiler_lock import global_compiler_lock
 # from using vector instructions.
 _SETTINGS = dict(nogil=True, error_model="numpy")
 _said = []
+coming = {}         # (function, types of its arguments) -> the process beside this one that compiles it, see ahead.py
 
 
 def _say(problem: str) -> None:
@@ -41,14 +43,21 @@ class Cache(FunctionCache):
 
     def __init__(self, function):
         super().__init__(function)
-        self._cache_file._source_stamp = _sources()
+        self._cache_file._source_stamp, self._function = _sources(), function
 
     def load_overload(self, sig, target_context):
-        try:
-            return super().load_overload(sig, target_context)
-        except Exception:           # unpickling half a file may raise anything
-            self._forget()
-            return None
+        """What is kept, or will be in a moment; None where there is nothing."""
+        process = coming.get((self._function, sig))
+        while True:
+            over = process is None or process.poll() is not None
+            try:
+                found = super().load_overload(sig, target_context)
+            except Exception:       # unpickling half a file may raise anything
+                self._forget()
+                return None
+            if over or found is not None:
+                return found
+            time.sleep(0.01)
 
     def save_overload(self, sig, data):
         try:
