@@ -61,7 +61,9 @@ def _shares(array, top, axes):
     ties = array == top
     if np.isnan(top).any():
         ties |= (array != array) & (top != top)
-    return ties * (1 / ties.sum(axis=axes, keepdims=True)).astype(array.dtype)
+    share = ties.astype(array.dtype)
+    share /= share.sum(axis=axes, keepdims=True)
+    return share
 
 
 @primitive

@@ -16,6 +16,7 @@ from .runs import copy_run, turn_runs
 TALL = 256          # rows that are multiplied with a block of columns before they are turned into columns themselves
 BLOCK = 256         # columns, a few panels: read in runs that are long enough for memory, and kept in a cache
 LEAST = 1 << 20     # products from which on this pays
+SHARED = 1 << 23    # and from which on two threads are done sooner than one
 
 
 class Matrix(NamedTuple):
@@ -108,7 +109,9 @@ def product(a, b):
         # What is cheapest to turn is turned: out.T = b.T @ a.T instead.
         left, right, result = (Matrix(one.numbers, one.across, one.down) for one in (right, left, result))
         rows, columns = columns, rows
-    if rows >= columns:
+    if rows * inner * columns < SHARED:
+        parts = [((0, rows), (0, columns))]
+    elif rows >= columns:
         parts = [((part.start, part.stop), (0, columns)) for part in parallel.spans(rows, max(64, -(-rows // 8)))]
     else:
         lanes = PANEL_BYTES // a.itemsize
