@@ -10,6 +10,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -455,6 +456,16 @@ def test_both_sides_train_the_same_networks():
     for ours, theirs in pairs:
         for mine, other in zip(ours, theirs, strict=True):
             assert sum(p.size for p in mine.parameters()) == sum(p.numel() for p in other.parameters())
+
+
+def test_what_a_turn_begins_with_does_not_count():
+    """A twentieth of a second, and one call at least."""
+    begun, calls = time.perf_counter(), []
+    assert len(measure.timed(lambda: calls.append(time.perf_counter() - begun), calls=2)) == 2
+    assert len(calls) >= 3 and calls[-2] >= 0.05
+    calls.clear()
+    measure.timed(lambda: calls.append(time.sleep(0.06)), calls=2)
+    assert len(calls) == 3
 
 
 def test_the_pytorch_process_answers():
