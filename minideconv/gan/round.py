@@ -45,8 +45,11 @@ class Turn(NamedTuple):
 
     def judge(self, images) -> Tensor:
         """D's logits for images (N, ...) that have this round's labels, or for several such batches in a row."""
-        told = () if self.labels is None else (np.tile(self.labels, len(images) // len(self.labels)),)
-        return self.discriminator(images if self.view is None else self.view(images), *told)
+        labels = self.labels
+        if labels is not None and len(images) > len(labels):
+            labels = np.concatenate([labels] * (len(images) // len(labels)))
+        images = images if self.view is None else self.view(images)
+        return self.discriminator(images) if labels is None else self.discriminator(images, labels)
 
     @property
     def apart(self) -> bool:
