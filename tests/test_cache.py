@@ -91,6 +91,7 @@ def test_what_the_process_beside_compiles_is_waited_for(tmp_path, monkeypatch, d
 
     def poll():
         polls.append(len(polls))
+        assert len(polls) <= 3, "who waits for nothing would wait forever"
         if len(polls) == 3 and not ends:
             monkeypatch.setattr(compiled, "coming", {})
             assert started() == (3, 0)                                          # the other one's
