@@ -47,31 +47,51 @@ class Listener(event.Listener):
 event.register("numba:compile", Listener())
 cases.build({"kind": "gan", "batch": 128})()
 beside = {kernel.__name__ for kernel, _ in ahead.calls()}
-print(ahead.compile_ahead(), *(beside | {"tile"}) & set(compiled))
+print(ahead.compile_ahead(), *(beside | {"gather_by_columns"}) & set(compiled))
 """
 
 
 def test_a_process_beside_compiles_what_the_first_step_needs(tmp_path):
-    """None of its kernels is compiled again; others are. Once there are kernels it is not started."""
+    """None of its kernels is compiled again; others are. Once there are kernels it is not started. It says what it
+    begins with.
+    """
     done = subprocess.run([sys.executable, "-m", "minideconv.kernels.fast.ahead"], capture_output=True, text=True,
                           env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)})
     assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == [str(number) for number in range(len(ahead.calls()))]
     answer = run(tmp_path, FIRST_STEP)
-    assert answer.stdout.split() == ["None", "tile"], answer.stderr
+    assert answer.stdout.split() == ["None", "gather_by_columns"], answer.stderr
 
 
 def test_it_is_started_where_nothing_is_kept(tmp_path, monkeypatch):
-    started = []
-    process = SimpleNamespace(wait=lambda: started.append("waited for"))
-    monkeypatch.setattr(ahead.subprocess, "Popen", lambda command, **settings: started.append(command) or process)
-    monkeypatch.setattr(ahead.threading, "Thread", lambda target, daemon: SimpleNamespace(start=target))
+    told, kernels = [], [kernel.py_func for kernel, _ in ahead.calls()]
+
+    class Process:
+        """It begins with two kernels, and ends."""
+        def __init__(self, command, **settings):
+            assert command == [sys.executable, "-m", ahead.__name__]
+            assert settings["stdout"] is subprocess.PIPE and settings["text"]
+            self.stdout = self._begin()
+
+        def _begin(self):
+            for number in (0, 2):
+                yield f"{number}\n"
+                told.append([function for function, _ in ahead.coming])
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            told.append("waited for")
+    monkeypatch.setattr(ahead.subprocess, "Popen", Process)
     monkeypatch.setattr(ahead, "available_threads", lambda: 2)
     monkeypatch.setattr(ahead, "_kept", lambda: False)
     monkeypatch.setattr(ahead, "coming", {})
-    assert ahead.compile_ahead() is process
-    assert {function.__name__ for function, _ in ahead.coming} == {kernel.__name__ for kernel, _ in ahead.calls()}
+    monkeypatch.setattr(ahead.threading, "Thread", lambda target, args, daemon: SimpleNamespace(
+        start=lambda: target(*args)))
+    process = ahead.compile_ahead()
+    assert told == [[kernels[0]], [kernels[0], kernels[2]], "waited for"]
     assert all(other is process for other in ahead.coming.values())
-    assert started == [[sys.executable, "-m", ahead.__name__], "waited for"]
     monkeypatch.setattr(ahead, "available_threads", lambda: 1)
     assert ahead.compile_ahead() is None
     monkeypatch.undo()

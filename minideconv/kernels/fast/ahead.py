@@ -1,9 +1,9 @@
-"""Where no compiled kernels are kept yet, a process beside compiles half of those that a first
+"""Where no compiled kernels are kept yet, a process beside compiles some of those that a first
 training step needs: two processors are done in little more than half the time.
 
-Both keep what they compile in the same cache (compiled.py). This one has what a step comes to late
-or what takes longest; if the step asks for a kernel before it is finished, it waits for it, or
-compiles it itself where the process has ended.
+Both keep what they compile in the same cache (compiled.py). This one begins with what a step comes
+to last, and says what it begins with; the step waits for that, and compiles itself what the process
+has not begun. So they meet somewhere in the middle, whichever of them is faster.
 """
 import subprocess
 import sys
@@ -14,22 +14,30 @@ from numba import config, typeof
 
 from ...machine import available_threads
 from ...shapes import Window
-from ..reference import Affine
-from .columns import correlate_by_columns, gather_by_columns, scatter_by_columns
-from .combinations import Tiling, correlate_tiles, untile
+from ..reference import AdamStep, Affine
+from .columns import correlate_by_columns, scatter_by_columns
+from .combinations import Tiling, correlate_tiles, multiply_tiles, tile, untile
 from .compiled import coming
-from .loops import normalise_input, normalise_sums
+from .loops import adam, moments, normalise_input, normalise_sums
+from .taps import Taps, tile_weights, untile_weights
 
 
 def compile_ahead():
     """Start the process and return it, a subprocess.Popen; None where it would be of no use. It ends by itself."""
     if config.DISABLE_JIT or available_threads() < 2 or _kept():
         return None
-    process = subprocess.Popen([sys.executable, "-m", __name__], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL, start_new_session=True)
-    coming.update({(kernel.py_func, tuple(map(typeof, arguments))): process for kernel, arguments in calls()})
-    threading.Thread(target=process.wait, daemon=True).start()          # so that nothing of it is left once it ended
+    process = subprocess.Popen([sys.executable, "-m", __name__], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL, start_new_session=True, text=True)
+    threading.Thread(target=_listen, args=(process,), daemon=True).start()
     return process
+
+
+def _listen(process) -> None:
+    """Note which kernels the process begins with, until it ends."""
+    kernels = [(kernel.py_func, tuple(map(typeof, arguments))) for kernel, arguments in calls()]
+    with process:
+        for number in process.stdout:
+            coming[kernels[int(number)]] = process
 
 
 def _kept() -> bool:
@@ -45,18 +53,25 @@ def calls() -> list:
     """(kernel, arguments like those of a step), in the order in which they are compiled."""
     def floats(*shape):
         return np.zeros(shape, np.float32)
-    images, panels, rows = floats(1, 1, 1, 1), floats(1, 1, 1), floats(1, 1)
+    flat, matrix, panels, images = (floats(*[1] * axes) for axes in range(1, 5))
     window = Window((4, 4), (2, 2), (1, 1), (1, 1), (2, 2), (1, 1))
-    tiling, affine = Tiling(True, 2, 2, 2, 2, 1, 1, 2, 2), Affine(floats(1), floats(1), floats(1), 0.2)
-    return [(untile, (floats(1), tiling, False, images)),
+    tiling, affine = Tiling(True, 2, 2, 2, 2, 1, 1, 2, 2), Affine(flat, flat, flat, 0.2)
+    taps, total = Taps(np.ones((1, 1)), np.ones((1, 1)), 1, 1, 0, 0), np.ones(1)
+    return [(untile, (flat, tiling, False, images)),                                # takes longest
             (scatter_by_columns, (images, panels, window, images)),
-            (gather_by_columns, (images, panels, window, images)),
-            (correlate_by_columns, (images, images, window, 0, rows)),
-            (correlate_tiles, (floats(1), floats(1), tiling, 1, 0, panels)),
-            (normalise_sums, (rows, rows, affine, np.zeros((2, 1)))),
-            (normalise_input, (rows, rows, affine, rows, rows))]
+            (correlate_by_columns, (images, images, window, 0, matrix)),
+            (correlate_tiles, (flat, flat, tiling, 1, 0, panels)),
+            (normalise_sums, (matrix, matrix, affine, np.ones((1, 1)))),
+            (normalise_input, (matrix, matrix, affine, matrix, matrix)),
+            (untile_weights, (images, taps, 0, images)),
+            (adam, (flat, flat, flat, flat, AdamStep(*[1.0] * len(AdamStep._fields)))),
+            (tile, (images, tiling, flat, 1)),
+            (multiply_tiles, (flat, tiling, 1, images, matrix)),
+            (tile_weights, (images, taps, 0, False, matrix, images)),
+            (moments, (matrix, total, total))]
 
 
 if __name__ == "__main__":
-    for kernel, arguments in calls():
+    for number, (kernel, arguments) in enumerate(calls()):
+        print(number, flush=True)
         kernel.compile(tuple(map(typeof, arguments)))

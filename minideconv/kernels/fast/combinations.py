@@ -18,7 +18,7 @@ import numpy as np
 
 from .compiled import jit_inside, quick_jit
 from .filterings import FILTERINGS
-from .products import DEPTH, PANEL_BYTES, ROWS, Left, Out, Right, multiply
+from .products import DEPTH, PANEL_BYTES, ROWS, UPRIGHT, Left, Out, Right, multiply
 from .registers import combinations
 from .runs import add_run, copy_run, zero_run
 
@@ -194,10 +194,10 @@ def correlate_tiles(parts, features, tiling, images, add, out):
         high = _tiles(tiling, images, block)
         if high == 0 and not add:
             zero_run(flat, block * inner * width, inner * width)
-        for r in range(0, high, DEPTH):
+        for r in range(0, high, UPRIGHT):
             multiply(Left(parts, (block * most + r) * apart, np.intp(1), apart), inner,
                      Right(features, (block * most + r) * aside, aside, lanes),
-                     Out(flat, block * inner * width, width, width), min(DEPTH, high - r), add + r, edge)
+                     Out(flat, block * inner * width, width, width), min(UPRIGHT, high - r), add + r, edge)
 
 
 # The way back: every part is added to the pixels that it was made of. Two entries at a time get what

@@ -18,7 +18,7 @@ from numba.core.compiler_lock import global_compiler_lock
 # from using vector instructions.
 _SETTINGS = dict(nogil=True, error_model="numpy")
 _said = []
-coming = {}         # (function, types of its arguments) -> the process beside this one that compiles it, see ahead.py
+coming = {}         # (function, types of its arguments) -> the process beside this one that has begun it, see ahead.py
 
 
 def _say(problem: str) -> None:

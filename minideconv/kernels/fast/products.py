@@ -34,6 +34,7 @@ WIDE = "+avx512f" in (config.CPU_FEATURES if config.CPU_FEATURES is not None
                       else llvmlite.binding.get_host_cpu_features().flatten()).split(",")
 ROWS = 8 if WIDE else 6
 DEPTH = 256                 # terms at a time: what is read again and again then stays in the first-level cache
+UPRIGHT = 128               # the same for a left factor that is read down its columns, each term a line of the cache
 
 
 def _register_block(nbytes):
