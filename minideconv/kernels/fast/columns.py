@@ -13,7 +13,7 @@ import numpy as np
 
 from .compiled import jit_inside, quick_jit
 from .products import DEPTH, PANEL_BYTES, ROWS, Left, Out, Right, multiply
-from .runs import add_run, copy_run, zero_run
+from .runs import add_run, add_runs, copy_run, copy_runs, zero_run
 
 FORTH, BACK = np.bool_(False), np.bool_(True)        # variables to Numba, which compiles anew for True and for False
 LEFT = 1 << 15              # numbers in the windows that are multiplied together: half a second-level cache
@@ -22,47 +22,44 @@ LEFT = 1 << 15              # numbers in the windows that are multiplied togethe
 class Sight(NamedTuple):
     """Windows over a flat image: its shape (N, H, W, C), how many windows it has, and their Window.
 
-    bounds[v] = low, high: tap v of the windows low <= j < high of a row lies on the image.
-    bounds[taps]: the windows all of whose taps lie there side by side.
+    All taps of the windows low <= j < high of a row lie on the image, side by side.
     """
     shape: tuple
     rows: int
     columns: int
     window: tuple
-    bounds: np.ndarray
+    low: int
+    high: int
 
 
 @jit_inside
 def _sight(shape, rows, columns, window):
     """The Sight of rows x columns windows over an image of `shape`."""
-    taps, stride, padding, dilation = window.kernel[1], window.stride[1], window.padding[1], window.dilation[1]
-    bounds = np.zeros((taps + 1, 2), np.intp)
-    for v in range(taps + 1):
-        whole = v == taps
-        first = (0 if whole else v * dilation) - padding            # of the taps asked for, in window 0
-        last = first + (taps - 1 if whole else 0)
-        if not whole or dilation == 1:
-            bounds[v, 0] = min(columns, max(0, -(first // stride)))
-            bounds[v, 1] = max(bounds[v, 0], min(columns, (shape[2] - 1 - last) // stride + 1))
-    return Sight(shape, rows, columns, window, bounds)
+    taps, stride, padding = window.kernel[1], window.stride[1], window.padding[1]
+    low = min(columns, max(0, -(-padding // stride)))
+    high = max(low, min(columns, (shape[2] - taps + padding) // stride + 1))
+    return Sight(shape, rows, columns, window, low, high if window.dilation[1] == 1 else low)
 
 
 @jit_inside
-def _taps(x, start, sight, first, last, buffer, at, apart, back):
-    """Tap by tap, those of the windows first <= j < last that lie on the row of pixels at `start`,
-    see _windows.
+def _edge(x, start, sight, first, last, buffer, at, apart, back):
+    """Windows first <= j < last on the row of pixels at `start`, see _windows, of which not all lies there, or not side
+    by side: runs of pixels, each with what it lacks at either end.
     """
-    channels, stride = sight.shape[3], sight.window.stride[1]
-    for v in range(len(sight.bounds) - 1):
-        offset, o = v * sight.window.dilation[1] - sight.window.padding[1], at + v * channels
-        for j in range(first, last):
-            if sight.bounds[v, 0] <= j < sight.bounds[v, 1]:
-                if back:
-                    add_run(x, start + (j * stride + offset) * channels, buffer, o + j * apart, 1, channels)
-                else:
-                    copy_run(buffer, o + j * apart, x, start + (j * stride + offset) * channels, channels)
-            elif not back:
-                zero_run(buffer, o + j * apart, channels)
+    (width, channels), window = sight.shape[2:], sight.window
+    runs, pixels = (1, window.kernel[1]) if window.dilation[1] == 1 else (window.kernel[1], 1)
+    for j in range(first, last):
+        for v in range(runs):
+            pixel, o = j * window.stride[1] - window.padding[1] + v * window.dilation[1], at + j * apart + v * channels
+            low = min(pixels, max(0, -pixel))
+            high = max(low, min(pixels, width - pixel))
+            inside, place, length = o + low * channels, start + (pixel + low) * channels, (high - low) * channels
+            if back:
+                add_run(x, place, buffer, inside, 1, length)
+            else:
+                zero_run(buffer, o, low * channels)
+                copy_run(buffer, inside, x, place, length)
+                zero_run(buffer, o + high * channels, (pixels - high) * channels)
 
 
 @jit_inside
@@ -73,22 +70,21 @@ def _windows(x, sight, place, last, buffer, at, apart, back):
     place: (n, i, first). x is flat. back: the transpose, the rows' numbers are added to the pixels
     where they came from.
     """
-    (n, i, first), (_, height, width, channels) = place, sight.shape
-    window, bounds = sight.window, sight.bounds
-    run = window.kernel[1] * channels
-    low, high = min(last, max(first, bounds[-1, 0])), max(first, min(last, bounds[-1, 1]))
+    (n, i, first), (_, height, width, channels), window = place, sight.shape, sight.window
+    run, step = window.kernel[1] * channels, window.stride[1] * channels
+    low = min(last, max(first, sight.low))
+    high = max(low, min(last, sight.high))
     for u in range(window.kernel[0]):
         h, o = i * window.stride[0] - window.padding[0] + u * window.dilation[0], at - first * apart + u * run
         start = (n * height + h) * width * channels
         if 0 <= h < height:
-            for j in range(low, high):
-                pixel = start + (j * window.stride[1] - window.padding[1]) * channels
-                if back:
-                    add_run(x, pixel, buffer, o + j * apart, 1, run)
-                else:
-                    copy_run(buffer, o + j * apart, x, pixel, run)
-            _taps(x, start, sight, first, low, buffer, o, apart, back)
-            _taps(x, start, sight, high, last, buffer, o, apart, back)
+            pixel = start + low * step - window.padding[1] * channels
+            if back:
+                add_runs(x, pixel, step, buffer, o + low * apart, apart, high - low, 1, run)
+            else:
+                copy_runs(buffer, o + low * apart, apart, x, pixel, step, high - low, run)
+            _edge(x, start, sight, first, low, buffer, o, apart, back)
+            _edge(x, start, sight, high, last, buffer, o, apart, back)
         elif not back:
             for j in range(first, last):
                 zero_run(buffer, o + j * apart, run)
@@ -159,8 +155,7 @@ def scatter_by_columns(y, panels, window, x):
     zero_run(target, 0, x.size)
     for m in range(0, count * rows * columns, many):
         high = min(many, count * rows * columns - m)
-        for r in range(high):
-            copy_run(left, r * apart, source, (m + r) * outputs, outputs)
+        copy_runs(left, 0, apart, source, m * outputs, outputs, high, outputs)
         for k in range(0, outputs, DEPTH):
             multiply(Left(left, k, apart, np.intp(1)), high, Right(right, k * lanes, lanes, outputs * lanes),
                      Out(stamps, np.intp(0), line, inner), min(DEPTH, outputs - k), k, edge)
@@ -185,7 +180,6 @@ def correlate_by_columns(x, y, window, add, w):
     for m in range(0, count * rows * columns, many):
         depth = min(many, count * rows * columns - m)
         _many_windows(source, sight, m, depth, left, apart, FORTH)
-        for r in range(depth):
-            copy_run(right, r * aside, features, (m + r) * outputs, outputs)
+        copy_runs(right, 0, aside, features, m * outputs, outputs, depth, outputs)
         multiply(Left(left, np.intp(0), np.intp(1), apart), inner, Right(right, np.intp(0), aside, lanes),
                  Out(target, np.intp(0), outputs, outputs), depth, add + m, edge)

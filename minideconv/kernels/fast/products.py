@@ -21,7 +21,7 @@ from numba import config, types
 from numba.extending import intrinsic
 
 from .compiled import jit, jit_inside
-from .runs import call, copy_run, data_of, spread, turn_runs, zero_run
+from .runs import call, copy_run, copy_runs, data_of, spread, turn_runs, zero_run
 
 # A right factor is cut into panels of this many bytes a line, zeros after the last column, so that
 # the columns that are multiplied together lie together in memory: two of the widest vectors that
@@ -162,20 +162,18 @@ def multiply(left, rows, right, out, depth, add, edge):
         for r in range(0, rows, ROWS):
             place = left.start + r * left.row, left.row, left.step
             at, tall = out.start + r * out.line + p * lanes, min(ROWS, rows - r)
-            if tall == ROWS and wide == lanes and WIDE:
+            if WIDE and tall == ROWS and wide == lanes:
                 _whole(a, place, b, (j, right.apart), c, (at, out.line), depth, add)
-            elif tall == ROWS and wide == lanes:
-                _half(a, place, b, (j, right.apart), c, (at, out.line), depth, add)
-                _half(a, place, b, (j + half, right.apart), c, (at + half, out.line), depth, add)
-            else:                                           # the block hangs over the matrix's edge
-                if add:
-                    for q in range(tall):
-                        copy_run(edge, q * lanes, c, at + q * out.line, wide)
-                _half(a, place, b, (j, right.apart), edge, (np.intp(0), lanes), depth, add)
-                if wide > half:
-                    _half(a, place, b, (j + half, right.apart), edge, (half, lanes), depth, add)
-                for q in range(tall):
-                    copy_run(c, at + q * out.line, edge, q * lanes, wide)
+                continue
+            for first in range(0, wide, half):
+                factor, target, many = (j + first, right.apart), at + first, min(half, wide - first)
+                if tall == ROWS and many == half:
+                    _half(a, place, b, factor, c, (target, out.line), depth, add)
+                else:                                       # the block hangs over the matrix's edge
+                    if add:
+                        copy_runs(edge, 0, half, c, target, out.line, tall, many)
+                    _half(a, place, b, factor, edge, (np.intp(0), half), depth, add)
+                    copy_runs(c, target, out.line, edge, 0, half, tall, many)
 
 
 @jit_inside

@@ -42,11 +42,16 @@ def call(builder, name, arguments, write):
     builder.call(function, arguments)
 
 
-def _run(context, builder, kind, target, length, source=None, weight=None):
-    """target[:length] = source[:length], or zeros where there is none; or += weight * source[:length]."""
-    index, number = context.get_value_type(types.intp), context.get_value_type(kind)
+def _run(context, builder, kind, target, length, source=None, weight=None, many=None):
+    """target[:length] = source[:length], or zeros where there is none; or += weight * source[:length].
 
-    def write(builder, length, target, source=None, weight=None):
+    many = (count, line, row): the same with `count` runs, `line` apart in the target and `row` in the source.
+    """
+    index, number = context.get_value_type(types.intp), context.get_value_type(kind)
+    zero, one = ir.Constant(index, 0), ir.Constant(index, 1)
+    given = [value for value in (source, weight, *(many or ())) if value is not None]
+
+    def write_one(builder, length, target, source=None, weight=None):
         def step(c, lanes):
             vector = number if lanes == 1 else ir.VectorType(number, lanes)
 
@@ -60,16 +65,21 @@ def _run(context, builder, kind, target, length, source=None, weight=None):
 
         lanes = VECTOR_BYTES * 8 // kind.bitwidth
         whole = builder.and_(length, ir.Constant(index, -lanes))
-        with cgutils.for_range_slice(builder, ir.Constant(index, 0), whole, ir.Constant(index, lanes), index) as (c, _):
+        with cgutils.for_range_slice(builder, zero, whole, ir.Constant(index, lanes), index) as (c, _):
             step(c, lanes)
         while lanes > 1:                                # the rest by halves
             lanes //= 2
             some = builder.and_(length, ir.Constant(index, lanes))
-            with builder.if_then(builder.icmp_unsigned("!=", some, ir.Constant(index, 0))):
+            with builder.if_then(builder.icmp_unsigned("!=", some, zero)):
                 step(builder.and_(length, ir.Constant(index, -2 * lanes)), lanes)
 
-    given = [value for value in (source, weight) if value is not None]
-    call(builder, f"minideconv_run_{len(given)}_{kind}", [length, target, *given], write)
+    def write(builder, length, target, source, *rest):
+        *weight, count, line, row = rest
+        with cgutils.for_range_slice(builder, zero, count, one, index) as (r, _):
+            places = (builder.gep(start, [builder.mul(r, apart)]) for start, apart in ((target, line), (source, row)))
+            write_one(builder, length, *places, *weight)
+
+    call(builder, f"minideconv_run_{len(given)}_{kind}", [length, target, *given], write if many else write_one)
     return context.get_dummy_value()
 
 
@@ -138,6 +148,29 @@ def add_run(typing, out, o, a, i, weight, length):
 
 
 @intrinsic
+def copy_runs(typing, out, o, line, a, i, row, count, length):
+    """out[o + r * line:][:length] = a[i + r * row:][:length] for r < count, one after the other"""
+    def code(context, builder, signature, arguments):
+        target, source = (data_of(context, builder, signature.args[place], *arguments[place:place + 2])
+                          for place in (0, 3))
+        many = arguments[6], arguments[2], arguments[5]
+        return _run(context, builder, out.dtype, target, arguments[7], source, many=many)
+    return types.void(out, types.intp, types.intp, a, types.intp, types.intp, types.intp, types.intp), code
+
+
+@intrinsic
+def add_runs(typing, out, o, line, a, i, row, count, weight, length):
+    """out[o + r * line:][:length] += weight * a[i + r * row:][:length] for r < count, one after the other"""
+    def code(context, builder, signature, arguments):
+        target, source = (data_of(context, builder, signature.args[place], *arguments[place:place + 2])
+                          for place in (0, 3))
+        many = arguments[6], arguments[2], arguments[5]
+        return _run(context, builder, out.dtype, target, arguments[8], source, arguments[7], many)
+    index = types.intp
+    return types.void(out, index, index, a, index, index, index, out.dtype, index), code
+
+
+@intrinsic
 def zero_run(typing, out, o, length):
     """out[o:][:length] = 0"""
     def code(context, builder, signature, arguments):
@@ -155,6 +188,14 @@ if config.DISABLE_JIT:          # the same in Python, where every number can be 
 
     def zero_run(out, o, length):                               # noqa: F811
         out[o:o + length] = 0
+
+    def copy_runs(out, o, line, a, i, row, count, length):      # noqa: F811
+        for r in range(count):
+            copy_run(out, o + r * line, a, i + r * row, length)
+
+    def add_runs(out, o, line, a, i, row, count, weight, length):           # noqa: F811
+        for r in range(count):
+            add_run(out, o + r * line, a, i + r * row, weight, length)
 
     def turn_runs(out, o, line, a, i, row, high, wide):         # noqa: F811
         r, c = np.arange(high)[:, None], np.arange(wide)
