@@ -80,7 +80,11 @@ def _windows(x, sight, place, last, buffer, at, apart, back):
         if 0 <= h < height:
             pixel = start + low * step - window.padding[1] * channels
             if back:
-                add_runs(x, pixel, step, buffer, o + low * apart, apart, high - low, 1, run)
+                # Neighbours share pixels: every other one, then the rest, so that no addition waits for the one before.
+                many = -(-window.kernel[1] // window.stride[1])
+                for k in range(many):
+                    add_runs(x, pixel + k * step, many * step, buffer, o + (low + k) * apart, many * apart,
+                             (high - low - k + many - 1) // many, 1, run)
             else:
                 copy_runs(buffer, o + low * apart, apart, x, pixel, step, high - low, run)
             _edge(x, start, sight, first, low, buffer, o, apart, back)
