@@ -17,10 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from windows import integers, touches
 
+from minideconv.kernels import fast, reference
 from minideconv.kernels.fast import columns, combinations, compiled, loops, matrices, products, taps, tiles
 from minideconv.kernels.fast.combinations import Tiling
 from minideconv.kernels.fast.matrices import Matrix
-from minideconv.kernels.fast.products import PANEL_BYTES, ROWS
+from minideconv.kernels.fast.products import PANEL_BYTES, ROWS, UPRIGHT
 from minideconv.kernels.fast.taps import Taps
 from minideconv.kernels.reference import AdamStep, Affine
 from minideconv.shapes import Window
@@ -628,6 +629,15 @@ def test_the_block_of_the_other_processors(tmp_path):
     answer = subprocess.run([sys.executable, "-c", OTHER_BLOCK + PRODUCTS],
                             env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}, capture_output=True, text=True)
     assert answer.stdout.split() == ["CPUDispatcher"], answer.stderr
+
+
+def test_a_kernel_gradient_sums_over_more_tiles_than_are_multiplied_at_a_time():
+    """Chunks of 16 images with 16 tiles each."""
+    window = Window((4, 4), (2, 2), (1, 1), (1, 1), (16, 16), (8, 8))
+    rng = np.random.default_rng(0)
+    x, y = (rng.integers(-2, 3, (64, size, size, 32)).astype(np.float32) for size in (16, 8))
+    assert tiles.suits(window, 32, 32, 64) and 16 * 16 > UPRIGHT
+    assert np.array_equal(fast.correlate(x, y, window), reference.correlate(x, y, window))
 
 
 def test_plain_copies_only_what_numba_would_compile_anew():

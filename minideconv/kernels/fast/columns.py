@@ -80,7 +80,7 @@ def _windows(x, sight, place, last, buffer, at, apart, back):
         if 0 <= h < height:
             pixel = start + low * step - window.padding[1] * channels
             if back:
-                # Neighbours share pixels: every other one, then the rest, so that no addition waits for the one before.
+                # So many neighbours share pixels: one of them at a time, so that no addition waits for the one before.
                 many = -(-window.kernel[1] // window.stride[1])
                 for k in range(many):
                     add_runs(x, pixel + k * step, many * step, buffer, o + (low + k) * apart, many * apart,

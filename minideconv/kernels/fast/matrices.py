@@ -11,7 +11,7 @@ import numpy as np
 from ... import parallel
 from .compiled import jit_inside, plain, quick_jit
 from .products import DEPTH, PANEL_BYTES, ROWS, Left, Out, Right, multiply
-from .runs import copy_run, turn_runs
+from .runs import copy_run, copy_runs, turn_runs
 
 TALL = 256          # rows that are multiplied with a block of columns before they are turned into columns themselves
 BLOCK = 256         # columns, a few panels: read in runs that are long enough for memory, and kept in a cache
@@ -55,8 +55,8 @@ def _rows(a, top, high, k, depth, rest):
 def _write(block, first, high, wide, out, top, column):
     """Rows first <= r < high of `block` (rows of BLOCK) are rows top + r of out, from `column` on."""
     if out.across == 1:
-        for r in range(first, high):
-            copy_run(out.numbers, (top + r) * out.down + column, block, r * BLOCK, wide)
+        start = (top + first) * out.down + column
+        copy_runs(out.numbers, start, out.down, block, first * BLOCK, BLOCK, high - first, wide)
     else:
         start = top + first + column * out.across
         turn_runs(out.numbers, start, out.across, block, first * BLOCK, BLOCK, high - first, wide)

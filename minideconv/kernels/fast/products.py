@@ -21,7 +21,7 @@ from numba import config, types
 from numba.extending import intrinsic
 
 from .compiled import jit, jit_inside
-from .runs import call, copy_run, copy_runs, data_of, spread, turn_runs, zero_run
+from .runs import call, copy_runs, data_of, spread, turn_runs, zero_run
 
 # A right factor is cut into panels of this many bytes a line, zeros after the last column, so that
 # the columns that are multiplied together lie together in memory: two of the widest vectors that
@@ -187,11 +187,10 @@ def pack_inside(b, transposed, first, panels):
         wide = max(0, min(lanes, columns - start))
         if transposed:
             turn_runs(target, p * inner * lanes, lanes, source, start * inner, inner, wide, inner)
+        else:
+            copy_runs(target, p * inner * lanes, lanes, source, start, columns, inner, wide)
         for k in range(inner):
-            line = (p * inner + k) * lanes
-            if not transposed:
-                copy_run(target, line, source, k * columns + start, wide)
-            zero_run(target, line + wide, lanes - wide)
+            zero_run(target, (p * inner + k) * lanes + wide, lanes - wide)
 
 
 @jit
