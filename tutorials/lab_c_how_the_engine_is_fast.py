@@ -28,6 +28,7 @@ import minideconv.functional as F
 from minideconv import gan, machine, optim, parallel, switches
 from minideconv.draw import figure
 from minideconv.kernels.fast import columns, tiles
+from minideconv.kernels.fast.products import ROWS
 
 # %%
 # False where Python runs with NUMBA_DISABLE_JIT=1: then everything here is tiny.
@@ -228,18 +229,21 @@ assert nine.size == 9 and slow.size * g.size == 16                          # th
 # %%
 def multiplications_of(function):
     """For each number that they write there are as many products as the panels have rows."""
-    gather, multiply_tiles, counts = columns.gather_by_columns, tiles.multiply_tiles, []
+    gather, transform, counts = columns.gather_by_columns, tiles.transform, []
 
     def counting_gather(x, panels, window, y):
         counts.append(y.size * panels.shape[-2])
         gather(x, panels, window, y)
 
-    def counting_tiles(parts, tiling, images, panels, out):
-        out[:], inner = np.nan, panels.shape[-2]
-        multiply_tiles(parts, tiling, images, panels, out)
-        counts.append(np.count_nonzero(~np.isnan(out)) * inner)                 # the rest is room for odd sizes
+    def counting_tiles(work, before, factors, *others):
+        parts_of_a_piece = others[-2]
+        for n in range(len(work.pieces)):                                       # one piece after the other
+            parts_of_a_piece[:], work.counter[0] = np.nan, n
+            transform(work._replace(pieces=work.pieces[:n + 1]), before, factors, *others)
+            # What was not written is room for odd sizes, and the last rows for zeros.
+            counts.append(np.count_nonzero(~np.isnan(parts_of_a_piece[:-ROWS])) * factors.shape[-2])
     with patch.object(columns, "gather_by_columns", counting_gather), \
-            patch.object(tiles, "multiply_tiles", counting_tiles):
+            patch.object(tiles, "transform", counting_tiles), patch.object(parallel, "num_threads", lambda: 1):
         function()
     return sum(counts)
 

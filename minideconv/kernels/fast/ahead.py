@@ -1,9 +1,9 @@
 """Where no compiled kernels are kept yet, a process beside compiles some of those that a first
 training step needs: two processors are done in little more than half the time.
 
-Both keep what they compile in the same cache (compiled.py). This one begins with what a step comes
-to last, and says what it begins with; the step waits for that, and compiles itself what the process
-has not begun. So they meet somewhere in the middle, whichever of them is faster.
+Both keep what they compile in the same cache (compiled.py). This one begins with what takes longest, goes on with what
+a step comes to last, and says what it begins with; the step waits for that, and compiles itself what the process has
+not begun. So they meet somewhere in the middle, whichever of them is faster.
 """
 import subprocess
 import sys
@@ -16,9 +16,9 @@ from ...machine import available_threads
 from ...shapes import Window
 from ..reference import AdamStep, Affine
 from .columns import correlate_by_columns, scatter_by_columns
-from .combinations import Tiling, correlate_tiles, multiply_tiles, tile, untile
 from .compiled import coming
 from .loops import adam, moments, normalise_input, normalise_sums
+from .passes import Rest, Side, Work, correlate, transform
 from .taps import Taps, tile_weights, untile_weights
 
 
@@ -42,7 +42,7 @@ def _listen(process) -> None:
 
 def _kept() -> bool:
     """Whether the cache has these kernels, or there is none that could keep them."""
-    file = getattr(untile._cache, "_cache_file", None)
+    file = getattr(transform._cache, "_cache_file", None)
     try:
         return file is None or bool(file._load_index())
     except Exception:                       # a damaged index is made anew
@@ -54,19 +54,17 @@ def calls() -> list:
     def floats(*shape):
         return np.zeros(shape, np.float32)
     flat, matrix, panels, images = (floats(*[1] * axes) for axes in range(1, 5))
-    window = Window((4, 4), (2, 2), (1, 1), (1, 1), (2, 2), (1, 1))
-    tiling, affine = Tiling(True, 2, 2, 2, 2, 1, 1, 2, 2), Affine(flat, flat, flat, 0.2)
-    taps, total = Taps(np.ones((1, 1)), np.ones((1, 1)), 1, 1, 0, 0), np.ones(1)
-    return [(untile, (flat, tiling, False, images)),                                # takes longest
-            (scatter_by_columns, (images, panels, window, images)),
+    window, affine = Window((4, 4), (2, 2), (1, 1), (1, 1), (2, 2), (1, 1)), Affine(flat, flat, flat, 0.2)
+    taps, total, places = Taps(np.ones((1, 1)), np.ones((1, 1)), 1, 1, 0, 0), np.ones(1), np.zeros((1, 9), np.intp)
+    work, side = Work(places[0], places), Side(images, places)
+    return [(transform, (work, side, images, side, True, Rest(flat, 1.0), flat, matrix, np.ones(1, bool))),
+            (correlate, (work, places[0], side, side, flat, flat, flat)),
             (correlate_by_columns, (images, images, window, 0, matrix)),
-            (correlate_tiles, (flat, flat, tiling, 1, 0, panels)),
+            (scatter_by_columns, (images, panels, window, images)),
             (normalise_sums, (matrix, matrix, affine, np.ones((1, 1)))),
             (normalise_input, (matrix, matrix, affine, matrix, matrix)),
             (untile_weights, (images, taps, 0, images)),
             (adam, (flat, flat, flat, flat, AdamStep(*[1.0] * len(AdamStep._fields)))),
-            (tile, (images, tiling, flat, 1)),
-            (multiply_tiles, (flat, tiling, 1, images, matrix)),
             (tile_weights, (images, taps, 0, False, matrix, images)),
             (moments, (matrix, total, total))]
 

@@ -1,10 +1,10 @@
 """The transforms of tiles.py: combinations of the entries of tiles, their products, and the way
 back.
 
-The two axes are transformed one after the other: down the image, whole rows of numbers are combined
-with those below them; across, the entries of every combined row, all tiles of it in one go. A row
-stays in the first cache from one step to the next, and each step reads every number once
-(registers.py).
+The rows of an image that a row of tiles is made of are copied beside each other, zeros around them
+where a tile hangs over the image's edge. Whole tiles are then combined in the processor's registers
+(registers.py), each number read once; on the way back too, into rows of which the image gets what
+lies inside it.
 
 Notation: an axis of n outputs is cut into ceil(n / 2) tiles of two, each computed from a few
 entries, and has taps + 1 combinations of them. The last combination serves a tile's second output
@@ -20,7 +20,7 @@ from .compiled import jit_inside, quick_jit
 from .filterings import FILTERINGS
 from .products import DEPTH, PANEL_BYTES, ROWS, UPRIGHT, Left, Out, Right, multiply
 from .registers import combinations
-from .runs import add_run, copy_run, zero_run
+from .runs import VECTOR_BYTES, aligned_zeros, copy_runs, deliver_runs, zero_run
 
 
 def _back(matrix):
@@ -31,9 +31,12 @@ def _back(matrix):
     return np.concatenate([own, np.pad(before, ((0, 2 - len(before)), (0, 0)))], axis=1)
 
 
-# Which of the four, see _which: those of features and of images, for filters of two and of three taps.
-_ALL = [FILTERINGS[2].outputs, FILTERINGS[3].outputs, FILTERINGS[2].data, FILTERINGS[3].data]
-combine, combine_back = combinations("combine", _ALL), combinations("combine_back", [_back(one) for one in _ALL])
+# Which of the eight, see _which: of features and of images, for filters of two and of three taps down and across.
+_ALL = [(down, across) for kind in ("outputs", "data")
+        for down in (getattr(FILTERINGS[taps], kind) for taps in (2, 3))
+        for across in (getattr(FILTERINGS[taps], kind) for taps in (2, 3))]
+combine = combinations("combine", _ALL)
+combine_back = combinations("combine_back", [(_back(down), _back(across)) for down, across in _ALL])
 
 
 class Tiling(NamedTuple):
@@ -69,14 +72,20 @@ def _entries(tiling, taps):
 
 
 @jit_inside
+def _behind(tiling):
+    """Whether tiles reach beyond their two entries, to those of the next, or behind the last."""
+    return 1 if tiling.image else 0
+
+
+@jit_inside
 def _most(tiling, images):
     return images * ((tiling.rows + 1) // 2) * ((tiling.columns + 1) // 2)
 
 
 @jit_inside
-def _which(tiling, taps):
-    """The place of an axis' matrix among those that `combine` knows."""
-    return 2 * tiling.image + taps - 2
+def _which(tiling):
+    """The place of a tiling's matrices among those that `combine` knows."""
+    return 4 * tiling.image + 2 * tiling.vertical + tiling.horizontal - 6
 
 
 class Across(NamedTuple):
@@ -118,15 +127,20 @@ def _row(tiling, images, k, l, n, t):
 
 
 @jit_inside
-def _copy_rows(x, n, first, step, rows):
-    """Rows first, first + step, ... of image n, zeros where it has none."""
+def _line(tiling, channels):
+    """The room of a row of entries."""
+    return (2 * ((tiling.columns + 1) // 2) + 2) * tiling.side * channels
+
+
+@jit_inside
+def _copy_row(x, n, h, across, lines, start):
+    """Row h of image n as a row of entries, zeros where there is none."""
     height, row, source = x.shape[1], x.shape[2] * x.shape[3], x.reshape(-1)
-    for a in range(len(rows) // row):
-        h = first + a * step
-        if 0 <= h < height:
-            copy_run(rows, a * row, source, (n * height + h) * row, row)
-        else:
-            zero_run(rows, a * row, row)
+    if 0 <= h < height:
+        place = (n * height + h) * row + across.outside
+        copy_runs(lines, start + across.inside, across.length, source, place, across.apart, across.count, across.length)
+    else:
+        zero_run(lines, start + across.inside, across.count * across.length)
 
 
 @quick_jit
@@ -134,35 +148,28 @@ def tile(x, tiling, parts, apart):
     """Every combination of the tiles of x as rows of `parts`, `apart` from each other; there is
     room for blocks * most + ROWS rows.
     """
-    images, height, width, channels = x.shape
-    tall, wide = _entries(tiling, tiling.vertical), (tiling.columns + 1) // 2
-    row, piece, across = width * channels, tiling.side * channels, _across(tiling, width, channels)
-    line, source = (2 * wide + tiling.horizontal) * piece, x.reshape(-1)
-    down, aside = _which(tiling, tiling.vertical), _which(tiling, tiling.horizontal)
-    combined, border = np.zeros((tiling.vertical + 1) * line, x.dtype), np.zeros(tall * row, x.dtype)
-    lines, pixels = np.empty(tiling.vertical + 1, np.intp), np.empty(tall, np.intp)
-    blocks, entries = np.empty(tiling.horizontal + 1, np.intp), np.empty(tiling.horizontal + 1, np.intp)
-    for k in range(len(lines)):
-        lines[k] = k * line + across.inside
+    images, width, channels, side = len(x), x.shape[2], x.shape[3], tiling.side
+    tall, broad = _entries(tiling, tiling.vertical), _entries(tiling, tiling.horizontal)
+    wide, piece, line = (tiling.columns + 1) // 2, side * channels, _line(tiling, channels)
+    across, lines = _across(tiling, width, channels), aligned_zeros(tall * line, x)
+    entries = np.empty(tall * broad, np.intp)
+    blocks = np.empty((tiling.vertical + 1) * (tiling.horizontal + 1), np.intp)
     for n in range(images):
-        for i in range((tiling.rows + 1) // 2 * tiling.side):
-            t, e = i // tiling.side, i % tiling.side
-            top = 2 * tiling.step * t + e - tiling.top
-            inside = top >= 0 and top + (tall - 1) * tiling.step < height
-            for a in range(tall):
-                pixels[a] = (n * height + top + a * tiling.step if inside else a) * row + across.outside
-            if inside:
-                combine(down, combined, lines, channels, source, pixels, across.apart, across.length, across.count)
-            else:
-                _copy_rows(x, n, top, tiling.step, border)
-                combine(down, combined, lines, channels, border, pixels, across.apart, across.length, across.count)
-            for k in range(len(lines)):
-                if t < _count(k, tiling.vertical, tiling.rows):
-                    for l in range(len(blocks)):
-                        blocks[l] = _row(tiling, images, k, l, n, t) * apart + e * piece
-                        entries[l] = k * line + l * piece
-                    # An odd last tile's last combination, which nobody asks for, is written over by the next row.
-                    combine(aside, parts, blocks, apart, combined, entries, 2 * piece, piece, wide)
+        for e in range(side):
+            for t in range((tiling.rows + 1) // 2):
+                for r in range(tall):
+                    start = (2 * t + r) % tall * line
+                    if t == 0 or r >= tall - 2:                 # the others are there from the row of tiles before
+                        _copy_row(x, n, tiling.step * (2 * t + r) + e - tiling.top, across, lines, start)
+                    for q in range(broad):
+                        entries[r * broad + q] = start + q * piece
+                place = 0
+                for k in range(tiling.vertical + 1):
+                    for l in range(tiling.horizontal + 1):
+                        blocks[place] = _row(tiling, images, k, l, n, t) * apart + e * piece
+                        place += 1
+                # An odd last tile's last combination, which nobody asks for, is written over by what comes next.
+                combine(_which(tiling), parts, blocks, apart, lines, entries, 2 * piece, piece, wide)
 
 
 @quick_jit
@@ -204,54 +211,42 @@ def correlate_tiles(parts, features, tiling, images, add, out):
 # their own tile gives them and what the tile before does; where there is none, zeros.
 
 @jit_inside
-def _back_across(parts, tiling, begins, run, e, combined, line):
-    """Pixels e of a row of entries, from one combination of rows: written to combined[line:].
-
-    begins[l]: where in parts the tiles of that row begin in combination l of columns; rows of parts
-    have `run` numbers, the last one zeros.
-    """
-    taps, wide, piece = tiling.horizontal, (tiling.columns + 1) // 2, run // tiling.side
-    starts, targets = np.empty(2 * taps + 2, np.intp), np.empty(2, np.intp)
-    # The first tile has none before it, the last may lack a combination, and behind it lie its last entries.
-    ends = (0, 1, max(1, wide - 1), wide, wide + tiling.image)
-    for segment in range(4):
-        first, last = ends[segment], ends[segment + 1]
-        if first < last:
-            for l in range(taps + 1):
-                for before in range(2):
-                    there = 0 <= first - before < _count(l, taps, tiling.columns)
-                    start = begins[l] + (first - before) * run if there else len(parts) - run
-                    starts[before * (taps + 1) + l] = start + e * piece
-            targets[0] = line + 2 * first * piece
-            targets[1] = targets[0] + piece
-            combine_back(_which(tiling, taps), combined, targets, 2 * piece, parts, starts, run, piece, last - first)
+def _move(places, step):
+    for n in range(len(places)):
+        places[n] += step
 
 
 @jit_inside
-def _back_down(combined, lines, tiling, across, add, place, x, spare, nothing):
-    """Two rows of entries from the combined rows that begin at `lines`: pixels of the rows h and
-    h + step, place = (n, h), of x, if they are there. Zero times each is added to `nothing`.
+def _combine_back(parts, tiling, images, n, t, run, lines, line):
+    """Two rows of entries, for each of their pixels, from row t of tiles and the one before: `line` apart in lines.
+
+    Rows of parts have `run` numbers; the last of them are zeros, as many as a row of tiles has tiles.
     """
-    (n, h), (height, width, channels), target = place, x.shape[1:], x.reshape(-1)
-    last = tiling.step * (2 * ((tiling.rows + 1) // 2 - 1) + _entries(tiling, tiling.vertical)) - tiling.top
-    below = min(height, last)                       # rows from here on lie in no tile
-    direct, row = h >= 0 and h + tiling.step < below and not add, width * channels
-    starts, which = np.empty(2, np.intp), _which(tiling, tiling.vertical)
-    for a in range(2):
-        starts[a] = (n * height + h + a * tiling.step) * row + across.outside if direct else a * row
-    if direct:
-        combine_back(which, target, starts, across.apart, combined, lines, channels, across.length, across.count)
-    else:
-        combine_back(which, spare, starts, across.length, combined, lines, channels, across.length, across.count)
-    for a in range(2):
-        if 0 <= h + a * tiling.step < below:
-            for c in range(across.count):
-                start = (n * height + h + a * tiling.step) * row + across.outside + c * across.apart
-                if add:
-                    add_run(target, start, spare, a * row + c * across.length, 1, across.length)
-                elif not direct:
-                    copy_run(target, start, spare, a * row + c * across.length, across.length)
-                add_run(nothing, 0, target, start, 0, across.length)
+    tall, broad, wide, behind = tiling.vertical + 1, tiling.horizontal + 1, (tiling.columns + 1) // 2, _behind(tiling)
+    starts, targets, zeros = np.empty(4 * tall * broad, np.intp), np.empty(4, np.intp), len(parts) - wide * run
+    piece = run // tiling.side
+    # The first tile has none before it, the last may lack a combination, and behind it lie its last entries.
+    ends = (0, behind, max(behind, tiling.columns // 2), wide, wide + behind)
+    for segment in range(4):
+        first, last = ends[segment], ends[segment + 1]
+        if first < last:
+            for above in range(1 + behind):
+                for k in range(tall):
+                    for before in range(1 + behind):
+                        place = ((above * tall + k) * 2 + before) * broad
+                        row, column = t - above, first - before
+                        inside = 0 <= row < _count(k, tiling.vertical, tiling.rows)
+                        for l in range(broad):
+                            if inside and 0 <= column < _count(l, tiling.horizontal, tiling.columns):
+                                starts[place + l] = (_row(tiling, images, k, l, n, row) + column) * run
+                            else:
+                                starts[place + l] = zeros
+            for corner in range(4):
+                targets[corner] = corner // 2 * tiling.side * line + (2 * first + corner % 2) * piece
+            for _ in range(tiling.side):
+                combine_back(_which(tiling), lines, targets, 2 * piece, parts, starts, run, piece, last - first)
+                _move(starts, piece)
+                _move(targets, line)
 
 
 @quick_jit
@@ -259,32 +254,25 @@ def untile(parts, tiling, add, x):
     """The transpose of making tiles: every row of parts goes back to the pixels of x (N, H, W, C)
     that it was made of; sums there.
 
-    parts: (blocks * most + 1, length), flat; the last row is made zeros. add: whether to add to what
-    is there. Pixels that lie in no tile are left as they are. Returns whether all others are finite.
+    parts: (blocks * most + wide, length), flat, with wide = tiles in a row; the last ones are made zeros. add: whether
+    to add to what is there. Pixels that lie in no tile are left as they are. Returns whether all others are finite.
     """
-    images, width, channels, taps = len(x), x.shape[2], x.shape[3], tiling.vertical
-    wide, across, run = (tiling.columns + 1) // 2, _across(tiling, width, channels), tiling.side ** 2 * channels
-    line = (2 * wide + 2) * tiling.side * channels
-    # Combined rows of a row of tiles and of the one before, for each row of pixels, and a line of zeros.
-    combined = np.zeros((2 * tiling.side * (taps + 1) + 1) * line, x.dtype)
-    spare, lines = np.empty(2 * width * channels, x.dtype), np.empty(2 * taps + 2, np.intp)
-    nothing = np.zeros(width * channels, x.dtype)
-    begins = np.empty(tiling.horizontal + 1, np.intp)
-    zero_run(parts, len(parts) - run, run)
+    (images, height, width, channels), side, target = x.shape, tiling.side, x.reshape(-1)
+    across, line, run = _across(tiling, width, channels), _line(tiling, channels), side * side * channels
+    tall, wide = (tiling.rows + 1) // 2, (tiling.columns + 1) // 2
+    below = tiling.step * (2 * (tall - 1) + _entries(tiling, tiling.vertical)) - tiling.top     # these lie in no tile
+    lines, nothing = aligned_zeros(2 * side * line, x), aligned_zeros(VECTOR_BYTES // x.itemsize, x)
+    zero_run(parts, len(parts) - wide * run, wide * run)
     for n in range(images):
-        for i in range(((tiling.rows + 1) // 2 + tiling.image) * tiling.side):
-            t, e = i // tiling.side, i % tiling.side
-            for k in range(taps + 1):
-                for before in range(2):
-                    there = 0 <= t - before < _count(k, taps, tiling.rows)
-                    place = (((t - before) % 2 * tiling.side + e) * (taps + 1) + k) * line
-                    lines[before * (taps + 1) + k] = across.inside + (place if there else len(combined) - line)
-                if t < _count(k, taps, tiling.rows):
-                    for l in range(len(begins)):
-                        begins[l] = _row(tiling, images, k, l, n, t) * run
-                    _back_across(parts, tiling, begins, run, e, combined, lines[k] - across.inside)
-            h = 2 * tiling.step * t + e - tiling.top
-            _back_down(combined, lines, tiling, across, add, (n, h), x, spare, nothing)
+        for t in range(tall + _behind(tiling)):
+            _combine_back(parts, tiling, images, n, t, run, lines, line)
+            for r in range(2):
+                for e in range(side):
+                    h = tiling.step * (2 * t + r) + e - tiling.top
+                    if 0 <= h < min(height, below):
+                        place, start = (n * height + h) * width * channels + across.outside, (r * side + e) * line
+                        deliver_runs(target, place, across.apart, lines, start + across.inside, across.count,
+                                     across.length, add, nothing)
     for number in nothing[1:]:
         nothing[0] += number
     return nothing[0] == 0

@@ -1,9 +1,10 @@
-"""A few runs of numbers combined into a few others, in the processor's registers.
+"""Tiles of a few runs of numbers combined into a few others, in the processor's registers.
 
 A loop that adds runs up one result at a time reads every number as often as it has a part in a
-result. Here each is read once: all sums are made of the same registers, and written once. No
-compiler does that to loops over arrays, which might overlap, so it is written in the compiler's
-language (LLVM), like the other short loops of runs.py.
+result, and first down, then across, would write all that lies between. Here a tile is read once,
+its rows are combined, and what is across of them; only the results are written. No compiler does
+that to loops over arrays, which might overlap, so it is written in the compiler's language (LLVM),
+like the other short loops of runs.py.
 """
 import functools
 
@@ -16,28 +17,30 @@ from numba.extending import intrinsic
 from .products import WIDE
 from .runs import call, data_of
 
-VECTOR_BYTES = 64 if WIDE else 32           # up to eight runs and their sums fit into the registers
+VECTOR_BYTES = 64 if WIDE else 32
 
 
 def _sum(builder, row, terms):
-    """The sum of the terms, each times its number of the row; those that are added first."""
+    """The sum of the terms, each times its number of the row, of which not all are 0; those that are added first.
+    terms[i](): the value of term i.
+    """
     total = None
     for factor, term in sorted(zip(row, terms, strict=True), key=lambda pair: -pair[0]):
         if factor not in (0, 1, -1):
             raise ValueError(f"combinations are sums and differences; got a factor of {factor}")
         if factor and total is None:
-            total = term if factor > 0 else builder.fneg(term)
+            total = term() if factor > 0 else builder.fneg(term())
         elif factor:
-            total = (builder.fadd if factor > 0 else builder.fsub)(total, term)
-    return ir.Constant(terms[0].type, None) if total is None else total
+            total = (builder.fadd if factor > 0 else builder.fsub)(total, term())
+    return total
 
 
-def combinations(name: str, matrices: list):
-    """combine(which, out, targets, out_apart, a, starts, apart, length, count): run k of out = the sum of
-    matrices[which][k, i] times run i of a.
+def combinations(name: str, pairs: list):
+    """combine(which, out, targets, out_apart, a, starts, apart, length, count): with (V, H) = pairs[which], run (k, l)
+    of out = the sum of V[k, i] * H[l, j] times run (i, j) of a.
 
-    Runs have `length` numbers and begin at out[targets[k]] and a[starts[i]]; `count` of each follow, out_apart and
-    apart from each other. targets, starts: intp arrays. name: of the machine functions.
+    Runs have `length` numbers and begin at out[targets[k, l]] and a[starts[i, j]]; `count` of each follow, out_apart
+    and apart from each other. targets, starts: intp arrays, row by row. name: of the machine functions.
     """
     @intrinsic
     def combine(typing, which, out, targets, out_apart, a, starts, apart, length, count):
@@ -47,11 +50,11 @@ def combinations(name: str, matrices: list):
                       for place in (1, 2, 4, 5)] + [arguments[place] for place in (3, 6, 7, 8)]
             done = builder.append_basic_block("combined")
             choice = builder.switch(arguments[0], done)
-            for place, matrix in enumerate(matrices):
+            for place, pair in enumerate(pairs):
                 case = builder.append_basic_block(f"combine_{place}")
                 choice.add_case(ir.Constant(zero.type, place), case)
                 builder.position_at_end(case)
-                call(builder, f"minideconv_{name}_{place}_{out.dtype}", values, functools.partial(_write, matrix))
+                call(builder, f"minideconv_{name}_{place}_{out.dtype}", values, functools.partial(_write, pair))
                 builder.branch(done)
             builder.position_at_end(done)
             return context.get_dummy_value()
@@ -60,37 +63,50 @@ def combinations(name: str, matrices: list):
 
     def loops(which, out, targets, out_apart, a, starts, apart, length, count):
         """The same in Python, for NUMBA_DISABLE_JIT=1."""
+        matrix = np.kron(*pairs[which])
         for r in range(count):
-            runs = [a[start + r * apart:][:length].copy() for start in starts]
-            for target, row in zip(targets, matrices[which], strict=False):
-                total = sum((factor * run for factor, run in zip(row, runs, strict=False) if factor), np.zeros(length))
-                out[target + r * out_apart:][:length] = total
+            used = [(start, i) for i, start in enumerate(starts) if matrix[:, i].any()]
+            runs = {i: a[start + r * apart:][:length].copy() for start, i in used}
+            for target, row in zip(targets, matrix, strict=True):
+                out[target + r * out_apart:][:length] = sum(row[i] * run for i, run in runs.items() if row[i])
     return loops if config.DISABLE_JIT else combine
 
 
-def _write(matrix, builder, out, targets, a, starts, out_apart, apart, length, count):
-    """The machine function of one matrix. Runs that no combination needs are not read."""
-    index, scalar = length.type, out.type.pointee
-    read = [i for i in range(matrix.shape[1]) if matrix[:, i].any()]
+def _write(pair, builder, out, targets, a, starts, out_apart, apart, length, count):
+    """The machine function of one pair of matrices. Runs that no combination needs are not read."""
+    (down, across), index, scalar, columns = pair, length.type, out.type.pointee, pair[1].shape[1]
 
-    def place(start, places, i):
-        return builder.gep(start, [builder.load(builder.gep(places, [ir.Constant(index, i)]))])
-    sources, results = [place(a, starts, i) for i in read], [place(out, targets, k) for k in range(len(matrix))]
-
-    def step(from_, to, lanes):
+    def step(a, out, lanes):
         vector = scalar if lanes == 1 else ir.VectorType(scalar, lanes)
 
-        def at(start, offset):
-            return builder.bitcast(builder.gep(start, [offset]), vector.as_pointer())
-        terms = [builder.load(at(source, from_), align=4) for source in sources]
-        for row, result in zip(matrix[:, read].tolist(), results, strict=True):
-            builder.store(_sum(builder, row, terms), at(result, to), align=4)
+        def at(start, places, number):
+            # Places are read anew each time (as if others wrote to them): kept, they would all be counted up.
+            place = builder.load_atomic(builder.gep(places, [ir.Constant(index, number)]), "monotonic", 8)
+            return builder.bitcast(builder.gep(start, [place]), vector.as_pointer())
+
+        def term(i, j):
+            return builder.load(at(a, starts, i * columns + j), align=4)
+        if WIDE:                                        # 32 registers have room for a tile, 16 would be written back
+            term = functools.cache(term)
+        for k, row in enumerate(down.tolist()):
+            sums = [functools.cache(functools.partial(
+                _sum, builder, row, [functools.partial(term, i, j) for i in range(len(row))])) for j in range(columns)]
+            for l, weights in enumerate(across.tolist()):
+                total = _sum(builder, weights, sums)
+                builder.store(total, at(out, targets, k * len(across) + l), align=4)
+
+    def each(c, width):
+        step(builder.gep(a, [builder.add(from_, c)]), builder.gep(out, [builder.add(to, c)]), width)
 
     bits = 32 if isinstance(scalar, ir.FloatType) else 64
-    lanes, zero, one = VECTOR_BYTES * 8 // bits, ir.Constant(index, 0), ir.Constant(index, 1)
-    whole = builder.and_(length, ir.Constant(index, -lanes))
+    lanes, zero, one = (ir.Constant(index, number) for number in (VECTOR_BYTES * 8 // bits, 0, 1))
+    some = builder.icmp_signed(">=", length, lanes)
+    last = builder.sub(length, lanes)
     with cgutils.for_range_slice(builder, zero, count, one, index) as (r, _):
         from_, to = builder.mul(r, apart), builder.mul(r, out_apart)
-        for start, stop, width in (zero, whole, lanes), (whole, length, 1):
-            with cgutils.for_range_slice(builder, start, stop, ir.Constant(index, width), index) as (c, _):
-                step(builder.add(from_, c), builder.add(to, c), width)
+        with builder.if_else(some) as (vectors, numbers):
+            with vectors, cgutils.for_range_slice(builder, zero, length, lanes, index) as (c, _):
+                # The last vector begins early enough to end with the run: what it has in common is written twice.
+                each(builder.select(builder.icmp_signed("<", c, last), c, last), lanes.constant)
+            with numbers, cgutils.for_range_slice(builder, zero, length, one, index) as (c, _):
+                each(c, 1)

@@ -12,6 +12,8 @@ from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .compiled import jit_inside
+
 VECTOR_BYTES = 64
 
 
@@ -42,44 +44,53 @@ def call(builder, name, arguments, write):
     builder.call(function, arguments)
 
 
-def _run(context, builder, kind, target, length, source=None, weight=None, many=None):
+def _run(context, builder, kind, target, length, source=None, weight=None, many=None, nothing=None):
     """target[:length] = source[:length], or zeros where there is none; or += weight * source[:length].
 
     many = (count, line, row): the same with `count` runs, `line` apart in the target and `row` in the source.
+    nothing: a vector to which 0 times every number that was written is added.
     """
     index, number = context.get_value_type(types.intp), context.get_value_type(kind)
-    zero, one = ir.Constant(index, 0), ir.Constant(index, 1)
-    given = [value for value in (source, weight, *(many or ())) if value is not None]
+    zero, one, lanes = ir.Constant(index, 0), ir.Constant(index, 1), VECTOR_BYTES * 8 // kind.bitwidth
+    given = [value for value in (source, weight, *(many or ()), nothing) if value is not None]
+    sizes = [lanes >> n for n in range(lanes.bit_length())]                 # whole vectors, and the rest by halves
+    vectors = {size: number if size == 1 else ir.VectorType(number, size) for size in sizes}
 
-    def write_one(builder, length, target, source=None, weight=None):
+    def write_one(builder, length, target, source=None, weight=None, sums=None):
         def step(c, lanes):
-            vector = number if lanes == 1 else ir.VectorType(number, lanes)
-
             def at(start):
-                return builder.bitcast(builder.gep(start, [c]), vector.as_pointer())
-            value = ir.Constant(vector, None) if source is None else builder.load(at(source), align=4)
+                return builder.bitcast(builder.gep(start, [c]), vectors[lanes].as_pointer())
+            value = ir.Constant(vectors[lanes], None) if source is None else builder.load(at(source), align=4)
             if weight is not None:
-                value = builder.fmul(value, weight if lanes == 1 else spread(builder, weight, vector))
+                value = builder.fmul(value, weight if lanes == 1 else spread(builder, weight, vectors[lanes]))
                 value = builder.fadd(builder.load(at(target), align=4), value)
             builder.store(value, at(target), align=4)
+            if sums:
+                fused, nought = ("contract",), ir.Constant(vectors[lanes], None)
+                value = builder.fmul(value, nought, flags=fused)
+                builder.store(builder.fadd(builder.load(sums[lanes]), value, flags=fused), sums[lanes])
 
-        lanes = VECTOR_BYTES * 8 // kind.bitwidth
         whole = builder.and_(length, ir.Constant(index, -lanes))
         with cgutils.for_range_slice(builder, zero, whole, ir.Constant(index, lanes), index) as (c, _):
             step(c, lanes)
-        while lanes > 1:                                # the rest by halves
-            lanes //= 2
-            some = builder.and_(length, ir.Constant(index, lanes))
+        for size in sizes[1:]:
+            some = builder.and_(length, ir.Constant(index, size))
             with builder.if_then(builder.icmp_unsigned("!=", some, zero)):
-                step(builder.and_(length, ir.Constant(index, -2 * lanes)), lanes)
+                step(builder.and_(length, ir.Constant(index, -2 * size)), size)
 
     def write(builder, length, target, source, *rest):
-        *weight, count, line, row = rest
+        *weight, count, line, row = rest[:len(rest) - (nothing is not None)]
+        sums = {size: cgutils.alloca_once_value(builder, ir.Constant(vector, None))
+                for size, vector in vectors.items()} if nothing is not None else None
         with cgutils.for_range_slice(builder, zero, count, one, index) as (r, _):
             places = (builder.gep(start, [builder.mul(r, apart)]) for start, apart in ((target, line), (source, row)))
-            write_one(builder, length, *places, *weight)
+            write_one(builder, length, *places, *(weight or [None]), sums)
+        for size in sizes if sums else ():
+            place = builder.bitcast(rest[-1], vectors[size].as_pointer())
+            builder.store(builder.fadd(builder.load(place, align=4), builder.load(sums[size])), place, align=4)
 
-    call(builder, f"minideconv_run_{len(given)}_{kind}", [length, target, *given], write if many else write_one)
+    name = f"minideconv_run_{len(given)}_{'checked_' if nothing is not None else ''}{kind}"
+    call(builder, name, [length, target, *given], write if many else write_one)
     return context.get_dummy_value()
 
 
@@ -171,12 +182,42 @@ def add_runs(typing, out, o, line, a, i, row, count, weight, length):
 
 
 @intrinsic
+def deliver_runs(typing, out, o, line, a, i, count, length, add, nothing):
+    """out[o + r * line:][:length] = (or += where `add`) a[i + r * length:][:length] for r < count; 0 times every number
+    written is added to the vector `nothing`, which thus stays zero as long as all are finite.
+    """
+    def code(context, builder, signature, arguments):
+        zero, start, length = ir.Constant(arguments[1].type, 0), arguments[4], arguments[6]
+        target, source, sums = (data_of(context, builder, signature.args[place], arguments[place], start)
+                                for place, start in ((0, arguments[1]), (3, start), (8, zero)))
+        many, one = (arguments[5], arguments[2], length), ir.Constant(context.get_value_type(out.dtype), 1)
+        with builder.if_else(arguments[7]) as (adding, copying):
+            with adding:
+                _run(context, builder, out.dtype, target, length, source, one, many, sums)
+            with copying:
+                _run(context, builder, out.dtype, target, length, source, None, many, sums)
+        return context.get_dummy_value()
+    index = types.intp
+    return types.void(out, index, index, a, index, index, index, types.boolean, nothing), code
+
+
+@intrinsic
 def zero_run(typing, out, o, length):
     """out[o:][:length] = 0"""
     def code(context, builder, signature, arguments):
         target = data_of(context, builder, signature.args[0], *arguments[:2])
         return _run(context, builder, out.dtype, target, arguments[2])
     return types.void(out, types.intp, types.intp), code
+
+
+@jit_inside
+def aligned_zeros(count, like):
+    """Zeros of like's dtype that begin where a vector may: one that lies across two lines of the cache takes twice as
+    long.
+    """
+    room = np.zeros(count + VECTOR_BYTES // like.itemsize, like.dtype)
+    start = -room.ctypes.data % VECTOR_BYTES // like.itemsize
+    return room[start:start + count]
 
 
 if config.DISABLE_JIT:          # the same in Python, where every number can be watched
@@ -196,6 +237,12 @@ if config.DISABLE_JIT:          # the same in Python, where every number can be 
     def add_runs(out, o, line, a, i, row, count, weight, length):           # noqa: F811
         for r in range(count):
             add_run(out, o + r * line, a, i + r * row, weight, length)
+
+    def deliver_runs(out, o, line, a, i, count, length, add, nothing):                  # noqa: F811
+        for r in range(count):
+            run = out[o + r * line:][:length]
+            run[...] = a[i + r * length:][:length] + (run if add else 0)
+            nothing[0] += (0 * run).sum()
 
     def turn_runs(out, o, line, a, i, row, high, wide):         # noqa: F811
         r, c = np.arange(high)[:, None], np.arange(wide)

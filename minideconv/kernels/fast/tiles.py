@@ -21,20 +21,21 @@ Notation: m taps on each of the phases; parts are blocks (tiles, length), one fo
 of rows and columns; length is K = side^2 * C for images, O for features.
 """
 import functools
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from ... import parallel
 from ...shapes import Window, touching_range
-from .combinations import Tiling, correlate_tiles, multiply_tiles, tile, untile
+from .combinations import Tiling
 from .compiled import plain
 from .filterings import FILTERINGS
+from .passes import Piece, Rest, Side, Work, correlate, transform
 from .products import PANEL_BYTES, ROWS, panels
-from .rows import finish
 from .taps import Taps, tile_weights, untile_weights
 
-PART_BYTES = 3 << 20        # what the parts of a chunk may take
+PART_BYTES = 3 << 19        # what the parts of a chunk take, or up to twice that if the kernel's combinations do
 
 # (kernel, stride) of both axes -> how many channels it takes for the products saved to outweigh the
 # additions (measured).
@@ -51,6 +52,11 @@ class Group(NamedTuple):
     side: int
     vertical: int           # taps
     horizontal: int
+
+    @property
+    def blocks(self) -> int:
+        """How many combinations its tiles have."""
+        return (self.vertical + 1) * (self.horizontal + 1)
 
 
 def groups(kernel: int, stride: int) -> list[Group]:
@@ -94,16 +100,9 @@ class _Layer:
     def __init__(self, window: Window, channels: int, outputs: int, dtype):
         self.window, self.stride, self.channels, self.outputs = window, window.stride[0], channels, outputs
         self.dtype, self.groups = np.dtype(dtype), groups(window.kernel[0], self.stride)
-        blocks, side = max(self.blocks(group) for group in self.groups), self.groups[0].side
-        self.row_bytes = blocks * (window.features[1] + 1) // 4 * (side ** 2 * channels + outputs) * self.dtype.itemsize
-
-    @staticmethod
-    def blocks(group) -> int:
-        return (group.vertical + 1) * (group.horizontal + 1)
-
-    def entry(self, group) -> int:
-        """K, the length of an entry."""
-        return group.side ** 2 * self.channels
+        self.entry = self.groups[0].side ** 2 * channels                # K, the length of an entry
+        self.blocks, most = sum(group.blocks for group in self.groups), max(group.blocks for group in self.groups)
+        self.row_bytes = most * (window.features[1] + 1) // 4 * (self.entry + outputs) * self.dtype.itemsize
 
     def image(self, group, first_row, rows) -> Tiling:
         """The tiles of a group's pixels for `rows` rows of features from `first_row` on, in an
@@ -117,125 +116,132 @@ class _Layer:
         """The tiles of `rows` rows of features."""
         return Tiling(False, group.vertical, group.horizontal, 1, 1, 0, 0, rows, self.window.features[1])
 
+    def covers(self, piece: Piece) -> bool:
+        """Whether every pixel of a piece of the image lies in a tile."""
+        if self.groups[0].side != self.stride or piece.start == piece.stop:
+            return False
+        tiling = self.image(self.groups[0], piece.start * self.stride - piece.top, piece.stop - piece.start)
+        axes = ((tiling.vertical, tiling.rows, tiling.top, piece.bottom - piece.top),
+                (tiling.horizontal, tiling.columns, tiling.left, self.window.image[1]))
+        return all(0 <= before and before + pixels <= tiling.step * (2 * ((outputs + 1) // 2 - 1) + taps + 1)
+                   for taps, outputs, before, pixels in axes)
+
     def taps(self, group) -> Taps:
         vertical, horizontal = FILTERINGS[group.vertical].taps, FILTERINGS[group.horizontal].taps
         return Taps(vertical, horizontal, group.side, self.stride, group.row, group.column)
 
-    def factors(self, w, transposed) -> list:
-        """For each group the combinations of the kernel (KH, KW, C, O), or their transposes, as
-        right factors.
+    def tilings(self) -> tuple:
+        """Those of each group's pixels and features: rows of numbers, as passes.py takes them."""
+        rows = self.window.features[0]
+        return (np.array([self.image(group, 0, rows) for group in self.groups], np.intp),
+                np.array([self.features(group, rows) for group in self.groups], np.intp))
+
+    def factors(self, w, transposed) -> np.ndarray:
+        """The combinations of the kernel (KH, KW, C, O), or their transposes, as right factors: those of each group
+        after the other.
         """
-        w, factors, jobs = plain(w), [], []
+        inner, columns = (self.outputs, self.entry) if transposed else (self.entry, self.outputs)
+        w, factors, jobs, block = plain(w), panels(self.blocks, inner, columns, self.dtype), [], 0
         for group in self.groups:
-            inner, columns = (self.outputs, self.entry(group)) if transposed else (self.entry(group), self.outputs)
-            factors.append(panels(self.blocks(group), inner, columns, self.dtype))
-            jobs += [(group, part, factors[-1][part]) for part in parallel.spans(self.blocks(group), 3)]
+            jobs += [(group, part, factors[block:][part]) for part in parallel.spans(group.blocks, 3)]
+            block += group.blocks
 
         def task(index):
             group, part, factor = jobs[index]
-            block = parallel.scratch("combined weights", (self.entry(group), self.outputs), self.dtype)
+            block = parallel.scratch("combined weights", (self.entry, self.outputs), self.dtype)
             tile_weights(w, self.taps(group), part.start, transposed, block, factor)
         parallel.run(task, len(jobs))
         return factors
 
-    def room(self, name, group, images, tiling, length):
-        """This thread's buffer `name` for the parts of so many images: rows of `length` numbers, and ROWS more."""
-        tiles = images * ((tiling.rows + 1) // 2) * ((tiling.columns + 1) // 2)
-        return parallel.scratch(name, (self.blocks(group) * tiles + ROWS, length), self.dtype)
 
-    def tiles(self, name, group, x, tiling, length):
-        """The tiles of x: one flat buffer, rows of `length` numbers."""
-        parts = self.room(name, group, len(x), tiling, length).reshape(-1)
-        tile(x, tiling, parts, length)
-        return parts
-
-    def products(self, group, x, tiling, factor):
-        """The tiles of x times the right factors (blocks, panels, K, lanes) that make `length` columns."""
-        inner, length = (self.entry(group), self.outputs) if tiling.image else (self.outputs, self.entry(group))
-        parts = self.tiles("tiles", group, x, tiling, inner + 16)
-        products = self.room("products", group, len(x), tiling, length)
-        multiply_tiles(parts, tiling, len(x), factor, products)
-        return products.reshape(-1)
+class _Plan(NamedTuple):
+    """The pieces in which a layer's batch is worked through, as rows of numbers (see passes.py), and what the largest
+    needs.
+    """
+    pieces: np.ndarray
+    images: np.ndarray          # the Tilings of each group of pixels
+    features: np.ndarray
+    rows: int                   # of parts
+    cover: bool                 # whether every pixel lies in a tile
+    shares: np.ndarray          # where the pieces of each share of a sum begin, and where the last one's end
 
 
-def _cover(tiling: Tiling, image) -> bool:
-    """Whether tiles write every pixel of the images (N, H, W, C)."""
-    axes = (tiling.vertical, tiling.rows, tiling.top), (tiling.horizontal, tiling.columns, tiling.left)
-    return tiling.side == tiling.step and all(
-        0 <= before and before + size <= tiling.step * (2 * ((outputs + 1) // 2 - 1) + taps + 1)
-        for (taps, outputs, before), size in zip(axes, image.shape[1:3], strict=True))
-
-
-def _settle(part, bias, slope, finite, chunk, redo):
-    """Finish a chunk of results while it is in a cache; or note that it must be done again, and leave it as it is."""
-    if finite:
-        finish(part, bias, slope)
+@functools.lru_cache(maxsize=1024)
+def _plan(layer, count, way, budget) -> _Plan:
+    """way: the function of lowering.py. Pieces depend on shapes alone, as all chunks do."""
+    window, row_bytes, shares = layer.window, layer.row_bytes, ()
+    factor_bytes = layer.blocks * layer.entry * layer.outputs * layer.dtype.itemsize
+    budget = max(budget, min(2 * budget, factor_bytes))
+    if way == "scatter":
+        pieces = []
+        for first, last, top, bottom in parallel.chunks(count, window.image[0], -(-row_bytes // layer.stride), budget):
+            start, stop = touching_range(top, bottom, window.kernel[0], layer.stride, window.padding[0], 1,
+                                         window.features[0])
+            pieces.append(Piece(first, last, top, bottom, start, max(start, stop)))
     else:
-        redo.append(chunk)
+        chunks = parallel.chunks(count, window.features[0], row_bytes, budget)
+        if way == "correlate":
+            budget = max(budget, 2 * factor_bytes)
+            shares = parallel.shares(count, window.features[0], row_bytes, budget, factor_bytes)
+            chunks = [chunk for share in shares for chunk in share]
+        pieces = [Piece(first, last, 0, window.image[0], top, bottom) for first, last, top, bottom in chunks]
+    wide, most = (window.features[1] + 1) // 2, max(group.blocks for group in layer.groups)
+    tiles = max(((one.last - one.first) * ((one.stop - one.start + 1) // 2) for one in pieces), default=0) * wide
+    rows = np.array(pieces, np.intp).reshape(-1, len(Piece._fields))
+    return _Plan(rows, *layer.tilings(), most * tiles + max(ROWS, wide), all(map(layer.covers, pieces)),
+                 np.cumsum([0, *map(len, shares)]))
+
+
+def _transform(layer, way, x, w, bias, slope, y) -> list:
+    """passes.transform on all threads; the chunks of y that are not finite are returned."""
+    plan, factors = _plan(layer, len(x), way, PART_BYTES), layer.factors(w, transposed=way == "scatter")
+    if way == "gather":
+        before, after, inner, length = Side(x, plan.images), Side(y, plan.features), layer.entry, layer.outputs
+    else:
+        before, after, inner, length = Side(x, plan.features), Side(y, plan.images), layer.outputs, layer.entry
+    work, finite = Work(np.zeros(1, np.intp), plan.pieces), np.ones(len(plan.pieces), bool)
+    cover = way == "gather" or plan.cover
+    if bias is None:
+        bias = np.zeros(0 if slope == 1 else y.shape[3], y.dtype)
+    rest = Rest(plain(bias), float(slope))
+
+    def task(_):
+        parts = parallel.scratch("tiles", (plan.rows * (inner + 16),), layer.dtype)
+        products = parallel.scratch("products", (plan.rows, length), layer.dtype)
+        transform(work, before, factors, after, cover, rest, parts, products, finite)
+    parallel.run(task, min(len(finite), parallel.num_threads()))
+    redo = plan.pieces[~finite][:, [0, 1, 4, 5] if way == "gather" else slice(4)]
+    return [parallel.Chunk(*numbers) for numbers in redo.tolist()]
 
 
 def gather_by_tiles(x, w, window: Window, bias, slope, y) -> list:
-    """dT/dy, a bias and a ramp, into y, as lowering.gather; the chunks that are not finite are returned.
+    """dT/dy, a bias and a ramp, into y, as lowering.gather; the chunks that are not finite are returned, without bias.
     """
-    layer = _Layer(window, *w.shape[2:], x.dtype)
-    factors = layer.factors(w, transposed=False)
-    chunks, redo = parallel.chunks(len(x), window.features[0], layer.row_bytes, PART_BYTES), []
-
-    def task(index):
-        first, last, top, bottom = chunks[index]
-        part = y[first:last, top:bottom]
-        for group, factor in zip(layer.groups, factors, strict=True):
-            image = layer.image(group, top * layer.stride, bottom - top)
-            products = layer.products(group, x[first:last], image, factor)
-            finite = untile(products, layer.features(group, bottom - top), group is not layer.groups[0], part)
-        _settle(part, bias, slope, finite, chunks[index], redo)
-    parallel.run(task, len(chunks))
-    return redo
+    return _transform(_Layer(window, *w.shape[2:], x.dtype), "gather", x, w, bias, slope, y)
 
 
 def scatter_by_tiles(y, w, window: Window, bias, slope, x) -> list:
-    """dT/dx, a bias and a ramp, into x, as lowering.scatter; the chunks that are not finite are returned.
+    """dT/dx, a bias and a ramp, into x, as lowering.scatter; the chunks that are not finite are returned, without bias.
     """
-    layer = _Layer(window, *w.shape[2:], y.dtype)
-    factors = layer.factors(w, transposed=True)
-    chunks, redo = parallel.chunks(len(x), window.image[0], -(-layer.row_bytes // layer.stride), PART_BYTES), []
-
-    def task(index):
-        first, last, top, bottom = chunks[index]
-        low, high = touching_range(top, bottom, window.kernel[0], layer.stride, window.padding[0], 1,
-                                   window.features[0])
-        part, finite = x[first:last, top:bottom], True
-        if low == high or not _cover(layer.image(layer.groups[0], low * layer.stride - top, high - low), part):
-            part[...] = 0
-        features = plain(y[first:last, low:high])
-        for group, factor in zip(layer.groups, factors, strict=True) if high > low else ():
-            products = layer.products(group, features, layer.features(group, high - low), factor)
-            finite &= untile(products, layer.image(group, low * layer.stride - top, high - low), False, part)
-        _settle(part, bias, slope, finite, chunks[index], redo)
-    parallel.run(task, len(chunks))
-    return redo
+    return _transform(_Layer(window, *w.shape[2:], y.dtype), "scatter", y, w, bias, slope, x)
 
 
 def correlate_by_tiles(x, y, window: Window):
     """dT/dw, as lowering.correlate."""
-    layer = _Layer(window, x.shape[3], y.shape[3], x.dtype)
-    sizes = [(layer.blocks(group), layer.entry(group), layer.outputs) for group in layer.groups]
-    share_bytes = sum(blocks * inner * outputs for blocks, inner, outputs in sizes) * x.itemsize
-    shared = parallel.shares(len(x), window.features[0], layer.row_bytes, max(PART_BYTES, 2 * share_bytes), share_bytes)
-    shares, lanes = [np.empty((len(shared), *size), x.dtype) for size in sizes], PANEL_BYTES // x.itemsize
+    layer, lanes = _Layer(window, x.shape[3], y.shape[3], x.dtype), PANEL_BYTES // x.itemsize
+    plan, many = _plan(layer, len(x), "correlate", PART_BYTES), 0
+    work = Work(np.zeros(1, np.intp), plan.pieces)
+    shares = np.empty((len(plan.shares) - 1) * layer.blocks * layer.entry * layer.outputs, x.dtype)
 
-    def task(index):
-        for add, (first, last, top, bottom) in enumerate(shared[index]):
-            features = plain(y[first:last, top:bottom])
-            for group, share in zip(layer.groups, shares, strict=True):
-                image = layer.image(group, top * layer.stride, bottom - top)
-                tiling = layer.features(group, bottom - top)
-                left = layer.tiles("tiles", group, x[first:last], image, -(-layer.entry(group) // ROWS) * ROWS + 16)
-                right = layer.tiles("feature tiles", group, features, tiling, -(-layer.outputs // lanes) * lanes + 16)
-                correlate_tiles(left, right, image, last - first, add, share[index])
-    parallel.run(task, len(shared))
-    w = np.empty((*window.kernel, layer.channels, layer.outputs), x.dtype)
-    rows = [(group, share, a) for group, share in zip(layer.groups, shares, strict=True)
-            for a in range(group.vertical)]
+    def task(_):
+        parts = parallel.scratch("tiles", (plan.rows * (-(-layer.entry // ROWS) * ROWS + 16),), x.dtype)
+        others = parallel.scratch("feature tiles", (plan.rows * (-(-layer.outputs // lanes) * lanes + 16),), x.dtype)
+        correlate(work, plan.shares, Side(x, plan.images), Side(y, plan.features), parts, others, shares)
+    parallel.run(task, min(len(plan.shares) - 1, parallel.num_threads()))
+    w, rows = np.empty((*window.kernel, layer.channels, layer.outputs), x.dtype), []
+    for group in layer.groups:
+        size = (len(plan.shares) - 1, group.blocks, layer.entry, layer.outputs)
+        share, many = shares[many:many + math.prod(size)].reshape(size), many + math.prod(size)
+        rows += [(group, share, a) for a in range(group.vertical)]
     parallel.run(lambda n: untile_weights(rows[n][1], layer.taps(rows[n][0]), rows[n][2], w), len(rows))
     return w
