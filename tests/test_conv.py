@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import minideconv as md
 import minideconv.functional as F
 from minideconv import parallel, shapes
-from minideconv.kernels import fast
+from minideconv.kernels import fast, reference
 from minideconv.kernels.fast import columns, lowering, tiles
 
 
@@ -371,6 +371,34 @@ def test_both_sides_of_the_boundary_to_fewer_products(monkeypatch, features, pad
                      naive_transpose(geometry, groups, y, w) + before)
         assert_equal(F.conv_kernel_grad(x, y, kernel, groups=groups, **geometry.settings()),
                      naive_kernel(geometry, groups, x, y))
+
+
+@given(axes=st.tuples(*2 * [st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(0, 3), st.integers(0, 3))]),
+       many=st.booleans(), wild=st.sampled_from([None, np.inf, np.nan]), seed=st.integers(0, 99))
+def test_a_layer_of_few_features_is_seen_from_the_other_side(axes, many, wild, seed):
+    """With stride 1 a convolution with few outputs is a transposed one with the turned kernel, and the other way
+    round, as long as nothing infinite is multiplied with the zeros around an image.
+    """
+    kernel, features, padding, _ = zip(*axes, strict=True)
+    image = tuple(f + k - 1 - before - after for k, f, before, after in axes)
+    assume(min(image) >= 1)
+    window = shapes.Window(kernel, (1, 1), padding, (1, 1), image, features)
+    channels, rng = lowering.FEWER * 3 - (not many), np.random.default_rng(seed)
+    x, y = integers(rng, 2, *image, channels), integers(rng, 2, *features, 3)
+    w, after, before = integers(rng, *kernel, channels, 3), integers(rng, 3), integers(rng, channels)
+    if wild is not None:
+        w[tuple(rng.integers(w.shape))] = wild
+    with np.errstate(invalid="ignore"):
+        expected = reference.gather(x, w, window) + after, reference.scatter(y, w, window) + before
+    everywhere = all(before < k and after < k for k, _, before, after in axes)      # each window sees a pixel
+    assert (lowering._from_the_other_side(window, channels, 3, 2) is not None) == (many and everywhere)
+    assert np.array_equal(fast.gather(x, w, window, after), expected[0], equal_nan=True)
+    assert np.array_equal(fast.scatter(y, w, window, before), expected[1], equal_nan=True)
+    if wild is not None:
+        y[tuple(rng.integers(y.shape))] = wild
+    with np.errstate(invalid="ignore"):
+        expected = reference.correlate(x, y, window)
+    assert np.array_equal(fast.correlate(x, y, window), expected, equal_nan=True)
 
 
 def test_the_boundary_is_where_the_table_says():

@@ -31,10 +31,39 @@ def _from_row(window: Window, row: int) -> Window:
     return window._replace(padding=(window.padding[0] - row, window.padding[1]))
 
 
+FEWER = 2                   # how many times fewer features than image channels make it pay to look from the other side
+
+
+def _from_the_other_side(window: Window, channels: int, outputs: int, count: int):
+    """With stride 1 a convolution is also the transposed convolution with the turned kernel: its image seen as
+    features, its features as the image. That Window, where the features have so few channels that most of a
+    processor's vectors would stay empty and columns be long; else None.
+
+    What hangs over an edge is left out on one side, and multiplied with zeros on the other: the same only if it is
+    finite, and to tell by the result, every window must see a pixel.
+    """
+    if window.stride != (1, 1) or window.dilation != (1, 1) or window.groups > 1 or FEWER * outputs > channels \
+            or tiles.suits(window, channels, outputs, count):
+        return None
+    axes = zip(window.kernel, window.padding, window.features, window.image, strict=True)
+    if not all(before < taps and features - 1 - before < size for taps, before, features, size in axes):
+        return None
+    padding = tuple(taps - 1 - before for taps, before in zip(window.kernel, window.padding, strict=True))
+    return window._replace(padding=padding, image=window.features, features=window.image)
+
+
+def _turned(w):
+    """The kernel (KH, KW, C, O) by half a turn, (KH, KW, O, C)."""
+    return np.ascontiguousarray(w[::-1, ::-1].swapaxes(2, 3))
+
+
 def gather(x, w, window: Window, bias=None, slope=1.0):
     """dT/dy: columns of the image times the kernel, plus a bias (O,), then leaky ReLU (slope 1:
     none). (N, H, W, C), (KH, KW, C, O) -> (N, OH, OW, O).
     """
+    other = _from_the_other_side(window, *w.shape[2:], len(x))
+    if other and np.isfinite(w).all():
+        return scatter(x, _turned(w), other, bias, slope)
     if window.groups > 1:
         y = reference.by_group(gather, window, x, w)
         finish(y, bias, slope)
@@ -62,6 +91,9 @@ def scatter(y, w, window: Window, bias=None, slope=1.0):
     """dT/dx: features times the kernel's transpose, stamped where they came from, plus a bias (C,),
     then leaky ReLU. (N, OH, OW, O), (KH, KW, C, O) -> (N, H, W, C).
     """
+    other = _from_the_other_side(window, *w.shape[2:], len(y))
+    if other and np.isfinite(w).all():
+        return gather(y, _turned(w), other, bias, slope)
     if window.groups > 1:
         x = reference.by_group(scatter, window, y, w)
         finish(x, bias, slope)
@@ -94,6 +126,10 @@ def correlate(x, y, window: Window):
     """dT/dw: columns of the image, transposed, times the features. (N, H, W, C), (N, OH, OW, O) ->
     (KH, KW, C, O).
     """
+    if other := _from_the_other_side(window, x.shape[3], y.shape[3], len(x)):
+        w = _turned(correlate(y, x, other))
+        if np.isfinite(w).all():
+            return w
     if window.groups > 1:
         return reference.by_group(correlate, window, x, y)
     x, y = plain(x), plain(y)

@@ -173,8 +173,10 @@ def _plan(layer, count, way, budget) -> _Plan:
     factor_bytes = layer.blocks * layer.entry * layer.outputs * layer.dtype.itemsize
     budget = max(budget, min(2 * budget, factor_bytes))
     if way == "scatter":
-        pieces = []
-        for first, last, top, bottom in parallel.chunks(count, window.image[0], -(-row_bytes // layer.stride), budget):
+        pieces, row_bytes, height = [], -(-row_bytes // layer.stride), window.image[0]
+        if height * row_bytes > budget:
+            budget *= 4         # bands of an image: features that reach two of them are multiplied twice, so few
+        for first, last, top, bottom in parallel.chunks(count, height, row_bytes, budget):
             start, stop = touching_range(top, bottom, window.kernel[0], layer.stride, window.padding[0], 1,
                                          window.features[0])
             pieces.append(Piece(first, last, top, bottom, start, max(start, stop)))
