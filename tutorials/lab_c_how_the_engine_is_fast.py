@@ -28,6 +28,7 @@ import minideconv.functional as F
 from minideconv import gan, machine, optim, parallel, switches
 from minideconv.draw import figure
 from minideconv.kernels.fast import columns, tiles
+from minideconv.kernels.fast.filterings import FILTERINGS
 from minideconv.kernels.fast.products import ROWS
 
 # %%
@@ -207,7 +208,7 @@ assert set(during) <= {1} and blas_threads() == before                      # in
 # each be treated in this way:
 
 # %%
-data, taps, outputs = tiles.FILTERINGS[2]                                   # (3, 3), (3, 2), (3, 2)
+data, taps, outputs = FILTERINGS[2]                                         # (3, 3), (3, 2), (3, 2)
 d, g = integers(3), integers(2)
 three = (data @ d) * (taps @ g)                                             # three products
 assert np.array_equal(outputs.T @ three, [d[0] * g[0] + d[1] * g[1], d[1] * g[0] + d[2] * g[1]])
@@ -235,13 +236,13 @@ def multiplications_of(function):
         counts.append(y.size * panels.shape[-2])
         gather(x, panels, window, y)
 
-    def counting_tiles(work, before, factors, *others):
-        parts_of_a_piece = others[-2]
+    def counting_tiles(work, before, weights, *others):
+        products = others[-2]
         for n in range(len(work.pieces)):                                       # one piece after the other
-            parts_of_a_piece[:], work.counter[0] = np.nan, n
-            transform(work._replace(pieces=work.pieces[:n + 1]), before, factors, *others)
+            products[:], work.counters[:] = np.nan, (0, 0, n)
+            transform(work._replace(pieces=work.pieces[:n + 1]), before, weights, *others)
             # What was not written is room for odd sizes, and the last rows for zeros.
-            counts.append(np.count_nonzero(~np.isnan(parts_of_a_piece[:-ROWS])) * factors.shape[-2])
+            counts.append(np.count_nonzero(~np.isnan(products[:-ROWS])) * weights.factors.shape[-2])
     with patch.object(columns, "gather_by_columns", counting_gather), \
             patch.object(tiles, "transform", counting_tiles), patch.object(parallel, "num_threads", lambda: 1):
         function()

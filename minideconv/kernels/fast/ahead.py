@@ -18,8 +18,7 @@ from ..reference import AdamStep, Affine
 from .columns import correlate_by_columns, scatter_by_columns
 from .compiled import coming
 from .loops import adam, moments, normalise_input, normalise_sums
-from .passes import Rest, Side, Work, correlate, transform
-from .taps import Taps, tile_weights, untile_weights
+from .passes import Rest, Side, Weights, Work, correlate, transform
 
 
 def compile_ahead():
@@ -55,17 +54,15 @@ def calls() -> list:
         return np.zeros(shape, np.float32)
     flat, matrix, panels, images = (floats(*[1] * axes) for axes in range(1, 5))
     window, affine = Window((4, 4), (2, 2), (1, 1), (1, 1), (2, 2), (1, 1)), Affine(flat, flat, flat, 0.2)
-    taps, total, places = Taps(np.ones((1, 1)), np.ones((1, 1)), 1, 1, 0, 0), np.ones(1), np.zeros((1, 9), np.intp)
-    work, side = Work(places[0], places), Side(images, places)
-    return [(transform, (work, side, images, side, True, Rest(flat, 1.0), flat, matrix, np.ones(1, bool))),
-            (correlate, (work, places[0], side, side, flat, flat, flat)),
+    total, places, finite = np.ones(1), np.zeros((1, 9), np.intp), np.ones(1, bool)
+    work, side, weights = Work(places[0], places, places), Side(images, places), Weights(images, False, images)
+    return [(transform, (work, side, weights, side, True, Rest(flat, 1.0), matrix, flat, matrix, finite)),
+            (correlate, (work, places[0], side, side, flat, flat, flat, images)),
             (correlate_by_columns, (images, images, window, 0, matrix)),
             (scatter_by_columns, (images, panels, window, images)),
             (normalise_sums, (matrix, matrix, affine, np.ones((1, 1)))),
             (normalise_input, (matrix, matrix, affine, matrix, matrix)),
-            (untile_weights, (images, taps, 0, images)),
             (adam, (flat, flat, flat, flat, AdamStep(*[1.0] * len(AdamStep._fields)))),
-            (tile_weights, (images, taps, 0, False, matrix, images)),
             (moments, (matrix, total, total))]
 
 

@@ -1,41 +1,24 @@
-"""Layers by tiles, chunk after chunk: each thread calls one of these kernels, which takes the next chunk as long as
-there is one.
+"""Layers by tiles, from the first combination to the last: each thread calls one of these kernels, and takes the next
+piece of work as long as there is one.
 
 Between two kernels Python would have to be fetched into the caches that they have filled, which takes it ten times as
 long as it takes otherwise, and the threads would wait for each other's.
 """
-import threading
 from typing import NamedTuple
 
-import llvmlite.ir as ir
 import numpy as np
-from numba import config, types
-from numba.extending import intrinsic
 
 from .combinations import Tiling, correlate_tiles, multiply_tiles, tile, untile
 from .compiled import jit_inside, quick_jit
+from .filterings import FILTERINGS
 from .loops import add_bias
 from .products import PANEL_BYTES, ROWS
-from .runs import data_of, zero_run
+from .runs import zero_run
+from .taps import Taps, tile_weights, untile_weights
+from .waiting import take, wait
 
 
-@intrinsic
-def take(typing, counter):
-    """counter[0], which is then one more: no two threads get the same."""
-    def code(context, builder, signature, arguments):
-        index = context.get_value_type(types.intp)
-        place = data_of(context, builder, signature.args[0], arguments[0], ir.Constant(index, 0))
-        return builder.atomic_rmw("add", place, ir.Constant(index, 1), "monotonic")
-    return types.intp(counter), code
-
-
-if config.DISABLE_JIT:
-    _lock = threading.Lock()
-
-    def take(counter):                                          # noqa: F811
-        with _lock:
-            counter[0] += 1
-            return counter[0] - 1
+TWO, THREE = FILTERINGS[2].taps, FILTERINGS[3].taps
 
 
 class Piece(NamedTuple):
@@ -51,9 +34,21 @@ class Piece(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What is shared by the threads: who has the next piece, intp (1,), zero at first; the pieces, intp (P, 6)."""
-    counter: np.ndarray
+    """What the threads share: counters, intp (3,), zeros at first, of what was taken and done; the pieces, intp (P, 6);
+    groups of pixels, rows of numbers as in tiles.Group.
+    """
+    counters: np.ndarray
     pieces: np.ndarray
+    groups: np.ndarray
+
+
+class Weights(NamedTuple):
+    """A kernel (KH, KW, C, O), and room for its combinations, or their transposes, as right factors: (blocks of all
+    groups, panels, K, lanes).
+    """
+    kernel: np.ndarray
+    transposed: bool
+    factors: np.ndarray
 
 
 class Side(NamedTuple):
@@ -91,19 +86,42 @@ def _part(side, piece):
     return rows.reshape(last - first, bottom - top, width, channels)
 
 
+@jit_inside
+def _taps(group, step):
+    """The Taps of a group of pixels."""
+    row, column, side, vertical, horizontal = group[0], group[1], group[2], group[3], group[4]
+    return Taps(TWO if vertical == 2 else THREE, TWO if horizontal == 2 else THREE, side, step, row, column)
+
+
+@jit_inside
+def _combine_weights(work, weights, step, block):
+    """All threads together make the right factors; each returns when all are there."""
+    n, first = take(work.counters, 0), 0
+    for g in range(len(work.groups)):
+        blocks = (work.groups[g, 3] + 1) * (work.groups[g, 4] + 1)
+        while n < first + blocks:
+            tile_weights(weights.kernel, _taps(work.groups[g], step), n - first, weights.transposed, block,
+                         weights.factors[n:n + 1])
+            take(work.counters, 1)
+            n = take(work.counters, 0)
+        first += blocks
+    wait(work.counters, 1, first)
+
+
 @quick_jit
-def transform(work, before, factors, after, cover, rest, parts, products, finite):
-    """For each group of pixels, the tiles of one Side times their right factors, added to the other Side as what tiles
+def transform(work, before, weights, after, cover, rest, block, parts, products, finite):
+    """For each group of pixels, the tiles of one Side times the combined weights, added to the other Side as what tiles
     are made of; and what comes after.
 
-    factors: (blocks of all groups, panels, K, lanes). cover: whether every pixel lies in a tile; if not, the others are
-    made zeros. parts (flat) and products (rows, L): room for the largest piece. finite: bool (P,), which pieces are;
-    the others are left without the rest.
+    cover: whether every pixel lies in a tile; if not, the others are made zeros. block: room for one combination of the
+    weights (K, O); parts (flat) and products (rows, L): for the largest piece. finite: bool (P,), which pieces are; the
+    others are left without the rest.
     """
-    apart, flat = factors.shape[2] + 16, products.reshape(-1)
-    n = take(work.counter)
+    factors, flat = weights.factors, products.reshape(-1)
+    _combine_weights(work, weights, max(before.tilings[0, 4], after.tilings[0, 4]), block)
+    n = take(work.counters, 2)
     while n < len(work.pieces):
-        piece, good, block = _piece(work.pieces, n), True, 0
+        piece, good, first = _piece(work.pieces, n), True, 0
         source, target = _part(before, piece), _part(after, piece)
         if not cover:
             zero_run(target.reshape(-1), 0, target.size)
@@ -111,31 +129,31 @@ def transform(work, before, factors, after, cover, rest, parts, products, finite
             for g in range(len(before.tilings)):
                 tiling, back = _tiling(before.tilings, g, piece), _tiling(after.tilings, g, piece)
                 blocks = (tiling.vertical + 1) * (tiling.horizontal + 1)
-                tile(source, tiling, parts, apart)
-                multiply_tiles(parts, tiling, len(source), factors[block:block + blocks], products)
+                tile(source, tiling, parts, factors.shape[2] + 16)
+                multiply_tiles(parts, tiling, len(source), factors[first:first + blocks], products)
                 good &= untile(flat, back, g > 0 and not back.image, target)
-                block += blocks
+                first += blocks
         if good and (len(rest.bias) > 0 or rest.slope != 1):
             add_bias(target.reshape(-1, target.shape[3]), rest.bias, rest.slope)
         finite[n] = good
-        n = take(work.counter)
+        n = take(work.counters, 2)
 
 
 @quick_jit
-def correlate(work, ends, images, features, parts, others, shares):
-    """For each s, the sum over the pieces ends[s] <= n < ends[s + 1] of the tiles of images, transposed, times those of
-    features.
+def correlate(work, ends, images, features, parts, others, shares, w):
+    """w = the sum of shares, which are sums over the pieces ends[s] <= n < ends[s + 1] of the tiles of images,
+    transposed, times those of features.
 
     parts, others: room for both. shares: flat, for each group of pixels (shares, blocks, K, O).
     """
     channels, outputs, many = images.array.shape[3], features.array.shape[3], len(ends) - 1
-    lanes = PANEL_BYTES // shares.itemsize
-    s = take(work.counter)
+    lanes, step = PANEL_BYTES // shares.itemsize, images.tilings[0, 4]
+    s = take(work.counters, 0)
     while s < many:
         for n in range(ends[s], ends[s + 1]):
             piece, start = _piece(work.pieces, n), 0
             x, y = _part(images, piece), _part(features, piece)
-            for g in range(len(images.tilings)):
+            for g in range(len(work.groups)):
                 image, feature = _tiling(images.tilings, g, piece), _tiling(features.tilings, g, piece)
                 inner, blocks = image.side * image.side * channels, (image.vertical + 1) * (image.horizontal + 1)
                 size = blocks * inner * outputs
@@ -144,4 +162,16 @@ def correlate(work, ends, images, features, parts, others, shares):
                 tile(y, feature, others, -(-outputs // lanes) * lanes + 16)
                 correlate_tiles(parts, others, image, len(x), n - ends[s], share)
                 start += many * size
-        s = take(work.counter)
+        take(work.counters, 1)
+        s = take(work.counters, 0)
+    wait(work.counters, 1, many)
+    n, first, start = take(work.counters, 2), 0, 0
+    for g in range(len(work.groups)):
+        side, vertical, horizontal = work.groups[g, 2], work.groups[g, 3], work.groups[g, 4]
+        inner, blocks = side * side * channels, (vertical + 1) * (horizontal + 1)
+        size = many * blocks * inner * outputs
+        while n < first + vertical:
+            untile_weights(shares[start:start + size].reshape(many, blocks, inner, outputs),
+                           _taps(work.groups[g], step), n - first, w)
+            n = take(work.counters, 2)
+        first, start = first + vertical, start + size

@@ -21,7 +21,6 @@ Notation: m taps on each of the phases; parts are blocks (tiles, length), one fo
 of rows and columns; length is K = side^2 * C for images, O for features.
 """
 import functools
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -30,10 +29,8 @@ from ... import parallel
 from ...shapes import Window, touching_range
 from .combinations import Tiling
 from .compiled import plain
-from .filterings import FILTERINGS
-from .passes import Piece, Rest, Side, Work, correlate, transform
+from .passes import Piece, Rest, Side, Weights, Work, correlate, transform
 from .products import PANEL_BYTES, ROWS, panels
-from .taps import Taps, tile_weights, untile_weights
 
 PART_BYTES = 3 << 19        # what the parts of a chunk take, or up to twice that if the kernel's combinations do
 
@@ -126,32 +123,11 @@ class _Layer:
         return all(0 <= before and before + pixels <= tiling.step * (2 * ((outputs + 1) // 2 - 1) + taps + 1)
                    for taps, outputs, before, pixels in axes)
 
-    def taps(self, group) -> Taps:
-        vertical, horizontal = FILTERINGS[group.vertical].taps, FILTERINGS[group.horizontal].taps
-        return Taps(vertical, horizontal, group.side, self.stride, group.row, group.column)
-
     def tilings(self) -> tuple:
         """Those of each group's pixels and features: rows of numbers, as passes.py takes them."""
         rows = self.window.features[0]
         return (np.array([self.image(group, 0, rows) for group in self.groups], np.intp),
                 np.array([self.features(group, rows) for group in self.groups], np.intp))
-
-    def factors(self, w, transposed) -> np.ndarray:
-        """The combinations of the kernel (KH, KW, C, O), or their transposes, as right factors: those of each group
-        after the other.
-        """
-        inner, columns = (self.outputs, self.entry) if transposed else (self.entry, self.outputs)
-        w, factors, jobs, block = plain(w), panels(self.blocks, inner, columns, self.dtype), [], 0
-        for group in self.groups:
-            jobs += [(group, part, factors[block:][part]) for part in parallel.spans(group.blocks, 3)]
-            block += group.blocks
-
-        def task(index):
-            group, part, factor = jobs[index]
-            block = parallel.scratch("combined weights", (self.entry, self.outputs), self.dtype)
-            tile_weights(w, self.taps(group), part.start, transposed, block, factor)
-        parallel.run(task, len(jobs))
-        return factors
 
 
 class _Plan(NamedTuple):
@@ -164,6 +140,11 @@ class _Plan(NamedTuple):
     rows: int                   # of parts
     cover: bool                 # whether every pixel lies in a tile
     shares: np.ndarray          # where the pieces of each share of a sum begin, and where the last one's end
+    groups: np.ndarray
+
+    def work(self) -> Work:
+        """For one pass of the batch."""
+        return Work(np.zeros(3, np.int64), self.pieces, self.groups)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -191,27 +172,29 @@ def _plan(layer, count, way, budget) -> _Plan:
     tiles = max(((one.last - one.first) * ((one.stop - one.start + 1) // 2) for one in pieces), default=0) * wide
     rows = np.array(pieces, np.intp).reshape(-1, len(Piece._fields))
     return _Plan(rows, *layer.tilings(), most * tiles + max(ROWS, wide), all(map(layer.covers, pieces)),
-                 np.cumsum([0, *map(len, shares)]))
+                 np.cumsum([0, *map(len, shares)]), np.array(layer.groups, np.intp))
 
 
 def _transform(layer, way, x, w, bias, slope, y) -> list:
     """passes.transform on all threads; the chunks of y that are not finite are returned."""
-    plan, factors = _plan(layer, len(x), way, PART_BYTES), layer.factors(w, transposed=way == "scatter")
+    plan = _plan(layer, len(x), way, PART_BYTES)
     if way == "gather":
         before, after, inner, length = Side(x, plan.images), Side(y, plan.features), layer.entry, layer.outputs
     else:
         before, after, inner, length = Side(x, plan.features), Side(y, plan.images), layer.outputs, layer.entry
-    work, finite = Work(np.zeros(1, np.intp), plan.pieces), np.ones(len(plan.pieces), bool)
+    weights = Weights(plain(w), way == "scatter", panels(layer.blocks, inner, length, layer.dtype))
+    work, finite = plan.work(), np.ones(len(plan.pieces), bool)
     cover = way == "gather" or plan.cover
     if bias is None:
         bias = np.zeros(0 if slope == 1 else y.shape[3], y.dtype)
     rest = Rest(plain(bias), float(slope))
 
     def task(_):
+        block = parallel.scratch("combined weights", (layer.entry, layer.outputs), layer.dtype)
         parts = parallel.scratch("tiles", (plan.rows * (inner + 16),), layer.dtype)
         products = parallel.scratch("products", (plan.rows, length), layer.dtype)
-        transform(work, before, factors, after, cover, rest, parts, products, finite)
-    parallel.run(task, min(len(finite), parallel.num_threads()))
+        transform(work, before, weights, after, cover, rest, block, parts, products, finite)
+    parallel.run(task, min(layer.blocks, parallel.num_threads()))
     redo = plan.pieces[~finite][:, [0, 1, 4, 5] if way == "gather" else slice(4)]
     return [parallel.Chunk(*numbers) for numbers in redo.tolist()]
 
@@ -231,19 +214,13 @@ def scatter_by_tiles(y, w, window: Window, bias, slope, x) -> list:
 def correlate_by_tiles(x, y, window: Window):
     """dT/dw, as lowering.correlate."""
     layer, lanes = _Layer(window, x.shape[3], y.shape[3], x.dtype), PANEL_BYTES // x.itemsize
-    plan, many = _plan(layer, len(x), "correlate", PART_BYTES), 0
-    work = Work(np.zeros(1, np.intp), plan.pieces)
-    shares = np.empty((len(plan.shares) - 1) * layer.blocks * layer.entry * layer.outputs, x.dtype)
+    plan = _plan(layer, len(x), "correlate", PART_BYTES)
+    many, work, w = len(plan.shares) - 1, plan.work(), np.empty((*window.kernel, x.shape[3], y.shape[3]), x.dtype)
+    shares = np.empty(many * layer.blocks * layer.entry * layer.outputs, x.dtype)
 
     def task(_):
         parts = parallel.scratch("tiles", (plan.rows * (-(-layer.entry // ROWS) * ROWS + 16),), x.dtype)
         others = parallel.scratch("feature tiles", (plan.rows * (-(-layer.outputs // lanes) * lanes + 16),), x.dtype)
-        correlate(work, plan.shares, Side(x, plan.images), Side(y, plan.features), parts, others, shares)
-    parallel.run(task, min(len(plan.shares) - 1, parallel.num_threads()))
-    w, rows = np.empty((*window.kernel, layer.channels, layer.outputs), x.dtype), []
-    for group in layer.groups:
-        size = (len(plan.shares) - 1, group.blocks, layer.entry, layer.outputs)
-        share, many = shares[many:many + math.prod(size)].reshape(size), many + math.prod(size)
-        rows += [(group, share, a) for a in range(group.vertical)]
-    parallel.run(lambda n: untile_weights(rows[n][1], layer.taps(rows[n][0]), rows[n][2], w), len(rows))
+        correlate(work, plan.shares, Side(x, plan.images), Side(y, plan.features), parts, others, shares, w)
+    parallel.run(task, min(many, parallel.num_threads()))
     return w

@@ -1,25 +1,35 @@
-"""Waiting for another thread without going to sleep: to be woken takes an operating system about as long as a small
-task does.
+"""Sharing work with other threads, and waiting for them, without Python and without going to sleep: to be woken takes
+an operating system about as long as a small task does.
 """
 import platform
+import threading
+import time
 
 import llvmlite.ir as ir
 from numba import config, types
 from numba.extending import intrinsic
 
-from .compiled import quick_jit
+from .compiled import jit_inside, quick_jit
 from .runs import data_of
 
 TURNS, AFTER = 4000, 300        # of some 25 nanoseconds (an AMD processor of 2024) to 50 (an Intel one of 2020)
 
 
 @intrinsic
-def _read(typing, flag):
-    """flag[0], as it is in memory now."""
+def _read(typing, counters, n):
+    """counters[n], as it is in memory now."""
     def code(context, builder, signature, arguments):
-        zero = ir.Constant(context.get_value_type(types.intp), 0)
-        return builder.load_atomic(data_of(context, builder, signature.args[0], arguments[0], zero), "acquire", 8)
-    return types.int64(flag), code
+        return builder.load_atomic(data_of(context, builder, signature.args[0], *arguments), "acquire", 8)
+    return types.int64(counters, types.intp), code
+
+
+@intrinsic
+def take(typing, counters, n):
+    """counters[n], int64, which is then one more: no two threads get the same."""
+    def code(context, builder, signature, arguments):
+        place = data_of(context, builder, signature.args[0], *arguments)
+        return builder.atomic_rmw("add", place, ir.Constant(ir.IntType(64), 1), "acq_rel")
+    return types.int64(counters, types.intp), code
 
 
 @intrinsic
@@ -33,10 +43,30 @@ def _pause(typing):
     return types.void(), code
 
 
+@jit_inside
+def wait(counters, n, count):
+    """Until counters[n] is at least `count`: what others have begun takes a moment."""
+    while _read(counters, n) < count:
+        _pause()
+
+
+if config.DISABLE_JIT:                      # the same in Python
+    _lock = threading.Lock()
+
+    def take(counters, n):                  # noqa: F811
+        with _lock:
+            counters[n] += 1
+            return counters[n] - 1
+
+    def wait(counters, n, count):           # noqa: F811
+        while counters[n] < count:
+            time.sleep(0)
+
+
 @quick_jit
 def _watch(flag, turns, after):
     for _ in range(turns):
-        if _read(flag) != 0:
+        if _read(flag, 0) != 0:
             break
         _pause()
     for _ in range(after):
