@@ -9,7 +9,7 @@ import pytest
 import minideconv as md
 from minideconv import data, gan, nn, optim
 from minideconv.gan import LOSSES, NETWORKS, PENALTIES, PRESETS, Config, Players, Trainer, Turn, play_round
-from minideconv.gan.average import follow
+from minideconv.gan.average import RunningAverage
 from minideconv.gan.networks import OF_POINTS
 from minideconv.gan.penalties import slopes, with_penalty
 from minideconv.models import conditional, dcgan, mlp
@@ -378,7 +378,7 @@ def test_the_average_follows_its_formula_and_copies_buffers():
     generator, average = (conditional.Generator((8, 8, 1), 3, 2, rng=np.random.default_rng(seed)) for seed in (0, 1))
     start, goal = average.state_dict(), generator.state_dict()
     generator.start.layers[2].running_mean[...] = 7
-    follow(average, generator, rounds=5, longest=0.999)
+    RunningAverage(average, generator).follow(rounds=5, longest=0.999)
     decay = min(0.999, 6 / 15)
     for name, value in average.state_dict().items():
         if name in dict(generator.named_parameters()):

@@ -14,7 +14,7 @@ from ..train.config import Config
 from ..train.pictures import class_grid, save_figure, save_grid, save_scatter
 from ..train.state import collect, random_generators, restore
 from . import health
-from .average import follow
+from .average import RunningAverage
 from .check import check
 from .losses import LOSSES
 from .networks import build_discriminator, build_generator, draw_latents
@@ -45,6 +45,7 @@ class Trainer:
         if config.average:
             self.average = build_generator(config, np.random.default_rng(0)).eval()
             self.average.load_state_dict(self.generator.state_dict())
+            self._running = RunningAverage(self.average, self.generator)
         self.generator_optimizer, self.discriminator_optimizer = (
             optim.Adam(network.parameters(), config.learning_rate, (config.beta1, config.beta2),
                        weight_decay=config.weight_decay) for network in (self.generator, self.discriminator))
@@ -93,7 +94,7 @@ class Trainer:
                             view=self._view, smoothing=self.config.smoothing)
         self.steps_done += 1
         if self.average is not None:
-            follow(self.average, self.generator, self.steps_done, self.config.average)
+            self._running.follow(self.steps_done, self.config.average)
         return losses
 
     def _view(self, images):

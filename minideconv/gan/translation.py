@@ -23,7 +23,7 @@ from ..tensor import Tensor
 from ..train.config import falling_rate
 from ..train.state import DivergedError, collect, restore
 from ..train.supervised import Plan, evaluating
-from .average import follow
+from .average import RunningAverage
 from .losses import LOSSES, Loss
 from .round import Players, play_round
 
@@ -68,6 +68,7 @@ class Translation:
         self.generator, self.discriminator, self.average = generator, discriminator, average
         if average is not None:
             average.eval().load_state_dict(generator.state_dict())
+            self._running = RunningAverage(average, generator)
         self.players = Players(generator, discriminator, optim.Adam(generator.parameters(), plan.learning_rate),
                                optim.Adam(discriminator.parameters(), plan.discriminator_rate, (0.5, 0.999)))
         self.loss = with_truth(LOSSES["ns"], plan.l1, plan.adversarial)
@@ -87,7 +88,7 @@ class Translation:
             losses = self._step_alone(inputs, targets)
         self.steps_done += 1
         if self.average is not None:
-            follow(self.average, self.generator, self.steps_done, plan.longest_average)
+            self._running.follow(self.steps_done, plan.longest_average)
         return losses
 
     def _step_alone(self, inputs, targets) -> dict:

@@ -17,7 +17,6 @@ from .runs import zero_run
 from .taps import Taps, tile_weights, untile_weights
 from .waiting import take, wait
 
-
 TWO, THREE = FILTERINGS[2].taps, FILTERINGS[3].taps
 
 
