@@ -13,6 +13,7 @@ from . import loops, matrices
 from .compiled import plain
 
 ROW_BYTES = 1 << 20
+TINY = 1 << 18          # multiplications for which OpenBLAS takes one thread anyhow; telling it so takes longer
 
 
 def _rows(x):
@@ -139,6 +140,8 @@ def matmul(a, b):
         return out
     if a.ndim != 2 or b.ndim != 2 or a.dtype != b.dtype or a.dtype.kind != "f" or a.shape[1] != b.shape[0] \
             or a.shape[0] * b.shape[1] * a.shape[1] < matrices.LEAST:
+        if a.ndim == b.ndim == 2 and min(a.shape + b.shape) > 1 and a.size * b.shape[1] < TINY:
+            return np.matmul(a, b)
         with parallel.one_blas_thread:
             return _by_rows(a, b) if a.ndim == b.ndim == 2 and b.shape[1] == 1 else np.matmul(a, b)
     return matrices.product(a, b)
