@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 import minideconv as md
 import minideconv.functional as F
 from minideconv import machine, nn, optim, parallel
-from minideconv.kernels.fast import lowering, rows, waiting
+from minideconv.kernels.fast import compiled, lowering, rows, waiting
 
 
 @pytest.fixture(autouse=True)
@@ -262,6 +262,26 @@ def test_spans_cover_everything_once():
             parts = parallel.spans(total, size)
             assert [i for part in parts for i in range(total)[part]] == list(range(total))
             assert all(1 <= part.stop - part.start <= size for part in parts)
+
+
+@compiled.quick_jit
+def take_all(counters, taken, finished):
+    """Note who took what; then wait for the others, and note how many they are."""
+    n = waiting.take(counters, 0)
+    while n < len(taken):
+        taken[n] += 1
+        waiting.take(counters, 1)
+        n = waiting.take(counters, 0)
+    waiting.wait(counters, 1, len(taken))
+    finished[0] = min(finished[0], counters[1])
+
+
+def test_threads_share_work_and_wait_for_each_other_without_python():
+    md.set_num_threads(4)
+    for _ in range(20):
+        _, taken, finished = arrays = np.zeros(2, np.int64), np.zeros(500, np.int64), np.full(1, 1000)
+        parallel.run(lambda _, arrays=arrays: take_all(*arrays), 4)
+        assert (taken == 1).all() and finished[0] == len(taken)
 
 
 FORK = """

@@ -167,7 +167,7 @@ def writers(layer):
     layer.weight.grad = np.zeros(layer.weight.shape, np.float32)
     other = nn.Linear(*layer.weight.shape, rng=RNG)
     return {"SGD": optim.SGD(layer.parameters(), lr=1e-3).step, "Adam": optim.Adam(layer.parameters()).step,
-            "an average": lambda: average.follow(layer, other, 5, 0.9)}
+            "an average": lambda: average.RunningAverage(layer, other).follow(5, 0.9)}
 
 
 @pytest.mark.parametrize("seen", ["never", "before", "after the forward pass", "after the write"])
