@@ -411,16 +411,22 @@ def kernel_taps(draw, rng, dtype):
 
 
 def tile_weights(draw, rng, dtype):
+    """What comes of other channels is left as it is."""
     w, taps, terms = kernel_taps(draw, rng, dtype)
     blocks_, transposed = len(taps.vertical) * len(taps.horizontal), draw(st.booleans())
-    first = draw(st.integers(0, blocks_ - 1))
-    last = draw(st.integers(first + 1, blocks_))
+    inner = w.shape[3 if transposed else 2]
+    first = draw(st.integers(0, inner - 1))
+    last = draw(st.integers(first + 1, inner))
     combined = np.zeros((blocks_, taps.side ** 2, *w.shape[2:]), dtype)
     for place, phase, tap, weight in terms:
         combined[place, phase] += weight * w[tap]
-    combined = combined.reshape(blocks_, -1, w.shape[3])[first:last]
+    others = np.ones(inner, bool)
+    others[first:last] = False
+    combined = combined.reshape(blocks_, -1, w.shape[3])
     factors = np.array([in_panels(block.T if transposed else block, dtype) for block in combined])
-    return Case((w, taps, first, transposed, np.zeros_like(combined[0]), factors), {5: factors}, scratch=(4,))
+    factors[:, :, np.tile(others, 1 if transposed else taps.side ** 2)] = np.nan
+    room = np.zeros(9 * (last - first) * w.shape[2], dtype)
+    return Case((w, taps, transposed, first, last, room, factors.copy()), {6: factors}, scratch=(5,))
 
 
 def untile_weights(draw, rng, dtype):

@@ -56,7 +56,7 @@ def calls() -> list:
     window, affine = Window((4, 4), (2, 2), (1, 1), (1, 1), (2, 2), (1, 1)), Affine(flat, flat, flat, 0.2)
     total, places, finite = np.ones(1), np.zeros((1, 9), np.intp), np.ones(1, bool)
     work, side, weights = Work(places[0], places, places), Side(images, places), Weights(images, False, images)
-    return [(transform, (work, side, weights, side, True, Rest(flat, 1.0), matrix, flat, matrix, finite)),
+    return [(transform, (work, side, weights, side, True, Rest(flat, 1.0), flat, flat, matrix, finite)),
             (correlate, (work, places[0], side, side, flat, flat, flat, images)),
             (correlate_by_columns, (images, images, window, 0, matrix)),
             (scatter_by_columns, (images, panels, window, images)),

@@ -17,6 +17,7 @@ from .runs import zero_run
 from .taps import Taps, tile_weights, untile_weights
 from .waiting import take, wait
 
+FEW = 16            # channels of the weights that are combined at a time
 TWO, THREE = FILTERINGS[2].taps, FILTERINGS[3].taps
 
 
@@ -93,31 +94,33 @@ def _taps(group, step):
 
 
 @jit_inside
-def _combine_weights(work, weights, step, block):
+def _combine_weights(work, weights, step, room):
     """All threads together make the right factors; each returns when all are there."""
-    n, first = take(work.counters, 0), 0
+    inner = weights.kernel.shape[3 if weights.transposed else 2]
+    jobs, n, block = -(-inner // FEW), take(work.counters, 0), 0
     for g in range(len(work.groups)):
         blocks = (work.groups[g, 3] + 1) * (work.groups[g, 4] + 1)
-        while n < first + blocks:
-            tile_weights(weights.kernel, _taps(work.groups[g], step), n - first, weights.transposed, block,
-                         weights.factors[n:n + 1])
+        while n < (g + 1) * jobs:
+            first = (n - g * jobs) * FEW
+            tile_weights(weights.kernel, _taps(work.groups[g], step), weights.transposed, first,
+                         min(first + FEW, inner), room, weights.factors[block:block + blocks])
             take(work.counters, 1)
             n = take(work.counters, 0)
-        first += blocks
-    wait(work.counters, 1, first)
+        block += blocks
+    wait(work.counters, 1, len(work.groups) * jobs)
 
 
 @quick_jit
-def transform(work, before, weights, after, cover, rest, block, parts, products, finite):
+def transform(work, before, weights, after, cover, rest, room, parts, products, finite):
     """For each group of pixels, the tiles of one Side times the combined weights, added to the other Side as what tiles
     are made of; and what comes after.
 
-    cover: whether every pixel lies in a tile; if not, the others are made zeros. block: room for one combination of the
-    weights (K, O); parts (flat) and products (rows, L): for the largest piece. finite: bool (P,), which pieces are; the
-    others are left without the rest.
+    cover: whether every pixel lies in a tile; if not, the others become zeros. room (9 * FEW * C,): for weights. parts
+    (flat) and products (rows, L): for the largest piece. finite: bool (P,), which pieces are; the others are left
+    without the rest.
     """
     factors, flat = weights.factors, products.reshape(-1)
-    _combine_weights(work, weights, max(before.tilings[0, 4], after.tilings[0, 4]), block)
+    _combine_weights(work, weights, max(before.tilings[0, 4], after.tilings[0, 4]), room)
     n = take(work.counters, 2)
     while n < len(work.pieces):
         piece, good, first = _piece(work.pieces, n), True, 0

@@ -21,18 +21,22 @@ VECTOR_BYTES = 64 if WIDE else 32
 
 
 def _sum(builder, row, terms):
-    """The sum of the terms, each times its number of the row, of which not all are 0; those that are added first.
-    terms[i](): the value of term i.
+    """The sum of the terms, each times its number of the row: 0 or plus or minus the same one, as 1/2. Those that are
+    added come first. terms[i](): the value of term i.
     """
-    total = None
+    total, scale = None, max(map(abs, row))
     for factor, term in sorted(zip(row, terms, strict=True), key=lambda pair: -pair[0]):
-        if factor not in (0, 1, -1):
-            raise ValueError(f"combinations are sums and differences; got a factor of {factor}")
+        if factor not in (0, scale, -scale):
+            raise ValueError(f"combinations are sums and differences, all times one number; got {row}")
         if factor and total is None:
             total = term() if factor > 0 else builder.fneg(term())
         elif factor:
             total = (builder.fadd if factor > 0 else builder.fsub)(total, term())
-    return total
+    if scale == 1:
+        return total
+    kind = total.type
+    factors = ir.Constant(kind, scale if not isinstance(kind, ir.VectorType) else [scale] * kind.count)
+    return builder.fmul(total, factors)
 
 
 def combinations(name: str, pairs: list):

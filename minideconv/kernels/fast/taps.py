@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .compiled import jit_inside, quick_jit
-from .products import pack_inside
-from .runs import add_run, zero_run
+from .filterings import FILTERINGS
+from .registers import combinations
+from .runs import add_run, turn_runs, zero_run
 
 
 class Taps(NamedTuple):
@@ -22,31 +23,59 @@ class Taps(NamedTuple):
     column: int
 
 
+# Which of the four: for filters of two and of three taps down and across.
+combine = combinations("combine_taps", [(FILTERINGS[down].taps, FILTERINGS[across].taps)
+                                        for down in (2, 3) for across in (2, 3)])
+
+
 @jit_inside
-def _combine(w, taps, k, l, block):
-    """Combination (k, l) of the taps of w (KH, KW, C, O): block (side^2 * C, O)."""
-    width, size = w.shape[1], w.shape[2] * w.shape[3]
-    source, target = w.reshape(-1), block.reshape(-1)
-    zero_run(target, 0, target.size)
-    for a in range(taps.vertical.shape[1]):
-        for b in range(taps.horizontal.shape[1]):
-            weight = w.dtype.type(taps.vertical[k, a] * taps.horizontal[l, b])
-            for e in range(taps.side):
-                for f in range(taps.side):
-                    u, v = taps.row + taps.step * a + e, taps.column + taps.step * b + f
-                    if weight != 0:
-                        add_run(target, (e * taps.side + f) * size, source, (u * width + v) * size, weight, size)
+def _pad(factors, row, rows, columns):
+    """Zeros after the last column, in so many rows."""
+    combined, many, inner, lanes = factors.shape
+    target, rest = factors.reshape(-1), many * lanes - columns
+    for n in range(combined):
+        for r in range(row, row + rows):
+            zero_run(target, (((n + 1) * many - 1) * inner + r + 1) * lanes - rest, rest)
 
 
 @quick_jit
-def tile_weights(w, taps, first, transposed, block, factors):
-    """Combinations of the taps of w (KH, KW, C, O), from the `first` on, or their transposes, as right factors
-    (combinations, panels, K, lanes); block: room for one, (side^2 * C, O). They are numbered row by row.
+def tile_weights(w, taps, transposed, first, last, room, factors):
+    """Every combination of the taps of w (KH, KW, C, O), or its transpose, as right factors (combinations, panels, K,
+    lanes), numbered row by row: what comes of channels first <= c < last, or if transposed of outputs.
+
+    room: (taps * (last - first) * C,), used if transposed.
     """
-    across = len(taps.horizontal)
-    for n in range(len(factors)):
-        _combine(w, taps, (first + n) // across, (first + n) % across, block)
-        pack_inside(block, transposed, np.intp(0), factors[n])
+    _, width, channels, outputs = w.shape
+    many, inner, lanes = factors.shape[1:]
+    tall, broad, rows = taps.vertical.shape[1], taps.horizontal.shape[1], last - first
+    which, source, target = 2 * tall + broad - 6, w.reshape(-1), factors.reshape(-1)
+    starts, targets = np.empty(tall * broad, np.intp), np.empty(len(factors), np.intp)
+    for phase in range(taps.side * taps.side):
+        for place in range(tall * broad):
+            u = taps.row + taps.step * (place // broad) + phase // taps.side
+            v = taps.column + taps.step * (place % broad) + phase % taps.side
+            if transposed:
+                starts[place] = place * rows * channels
+                turn_runs(room, starts[place], channels, source, (u * width + v) * channels * outputs + first, outputs,
+                          channels, rows)
+            else:
+                starts[place] = ((u * width + v) * channels + first) * outputs
+        columns, column = (channels, phase * channels) if transposed else (outputs, np.intp(0))
+        row, done = (first if transposed else phase * channels + first), 0
+        while done < columns:                           # a panel's share of them
+            lane = (column + done) % lanes
+            wide = min(lanes - lane, columns - done)
+            for n in range(len(targets)):
+                targets[n] = ((n * many + (column + done) // lanes) * inner + row) * lanes + lane
+            if transposed:
+                combine(which, target, targets, lanes, room, starts, channels, wide, rows)
+            else:
+                combine(which, target, targets, lanes, source, starts, outputs, wide, rows)
+            for place in range(len(starts)):
+                starts[place] += wide
+            done += wide
+        if phase == 0 or not transposed:
+            _pad(factors, row, rows, taps.side * taps.side * channels if transposed else outputs)
 
 
 @quick_jit

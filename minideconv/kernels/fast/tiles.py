@@ -29,7 +29,7 @@ from ... import parallel
 from ...shapes import Window, touching_range
 from .combinations import Tiling
 from .compiled import plain
-from .passes import Piece, Rest, Side, Weights, Work, correlate, transform
+from .passes import FEW, Piece, Rest, Side, Weights, Work, correlate, transform
 from .products import PANEL_BYTES, ROWS, panels
 
 PART_BYTES = 3 << 19        # what the parts of a chunk take, or up to twice that if the kernel's combinations do
@@ -190,11 +190,11 @@ def _transform(layer, way, x, w, bias, slope, y) -> list:
     rest = Rest(plain(bias), float(slope))
 
     def task(_):
-        block = parallel.scratch("combined weights", (layer.entry, layer.outputs), layer.dtype)
+        room = parallel.scratch("turned weights", (9 * FEW * layer.channels,), layer.dtype)
         parts = parallel.scratch("tiles", (plan.rows * (inner + 16),), layer.dtype)
         products = parallel.scratch("products", (plan.rows, length), layer.dtype)
-        transform(work, before, weights, after, cover, rest, block, parts, products, finite)
-    parallel.run(task, min(layer.blocks, parallel.num_threads()))
+        transform(work, before, weights, after, cover, rest, room, parts, products, finite)
+    parallel.run(task, parallel.num_threads())
     redo = plan.pieces[~finite][:, [0, 1, 4, 5] if way == "gather" else slice(4)]
     return [parallel.Chunk(*numbers) for numbers in redo.tolist()]
 
