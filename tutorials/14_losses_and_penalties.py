@@ -23,7 +23,7 @@ import minideconv.functional as F
 from minideconv import gan, nn, optim
 from minideconv.data.points import MODES, Modes
 from minideconv.draw.figure import PALETTE, keep, new_figure, style
-from minideconv.gan.average import follow
+from minideconv.gan.average import RunningAverage
 from minideconv.gan.penalties import slopes, with_penalty
 from minideconv.metrics.modes import coverage
 from minideconv.models.spectral import normalise
@@ -220,12 +220,13 @@ def race(seed, loss, penalty="none", rate=1e-3):
     """G and the average of its weights, after a game."""
     rng = np.random.default_rng(seed)
     G, D, average = dense(4, 64, 64, 2, rng=rng), dense(2, 64, 64, 1, rng=rng), dense(4, 64, 64, 2, rng=rng)
+    running = RunningAverage(average, G)
     adam_g, adam_d = (optim.Adam(network.parameters(), rate, (0.0, 0.99)) for network in (G, D))
     game = with_penalty(gan.LOSSES[loss], gan.PENALTIES[penalty], weight=0.1)
     for step in range(STEPS):
         latents = rng.standard_normal((64, 4), np.float32)
         gan.play_round(gan.Players(G, D, adam_g, adam_d), game, draw_real(64, rng), latents)
-        follow(average, G, step + 1, longest=0.999)
+        running.follow(step + 1, longest=0.999)
     return G, average
 
 
