@@ -373,15 +373,25 @@ def test_both_sides_of_the_boundary_to_fewer_products(monkeypatch, features, pad
                      naive_kernel(geometry, groups, x, y))
 
 
-@given(axes=st.tuples(*2 * [st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(0, 3), st.integers(0, 3))]),
-       many=st.booleans(), wild=st.sampled_from([None, np.inf, np.nan]), seed=st.integers(0, 99))
+@st.composite
+def sides(draw):
+    """(taps, pixels before, pixels after, size) of an axis with stride 1, at least one window, of which some may see
+    only padding.
+    """
+    taps, size = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    before, after = draw(st.integers(0, taps)), draw(st.integers(0, taps))
+    assume(size + before + after >= taps)
+    return taps, before, after, size
+
+
+@given(axes=st.tuples(sides(), sides()), many=st.sampled_from([True, True, False]),
+       wild=st.sampled_from([None, np.inf, np.nan]), seed=st.integers(0, 99))
 def test_a_layer_of_few_features_is_seen_from_the_other_side(axes, many, wild, seed):
     """With stride 1 a convolution with few outputs is a transposed one with the turned kernel, and the other way
     round, as long as nothing infinite is multiplied with the zeros around an image.
     """
-    kernel, features, padding, _ = zip(*axes, strict=True)
-    image = tuple(f + k - 1 - before - after for k, f, before, after in axes)
-    assume(min(image) >= 1)
+    kernel, padding, _, image = zip(*axes, strict=True)
+    features = tuple(size + before + after - k + 1 for k, before, after, size in axes)
     window = shapes.Window(kernel, (1, 1), padding, (1, 1), image, features)
     channels, rng = lowering.FEWER * 3 - (not many), np.random.default_rng(seed)
     x, y = integers(rng, 2, *image, channels), integers(rng, 2, *features, 3)
@@ -390,7 +400,7 @@ def test_a_layer_of_few_features_is_seen_from_the_other_side(axes, many, wild, s
         w[tuple(rng.integers(w.shape))] = wild
     with np.errstate(invalid="ignore"):
         expected = reference.gather(x, w, window) + after, reference.scatter(y, w, window) + before
-    everywhere = all(before < k and after < k for k, _, before, after in axes)      # each window sees a pixel
+    everywhere = all(before < k and after < k for k, before, after, _ in axes)      # each window sees a pixel
     assert (lowering._from_the_other_side(window, channels, 3, 2) is not None) == (many and everywhere)
     assert np.array_equal(fast.gather(x, w, window, after), expected[0], equal_nan=True)
     assert np.array_equal(fast.scatter(y, w, window, before), expected[1], equal_nan=True)
@@ -399,6 +409,21 @@ def test_a_layer_of_few_features_is_seen_from_the_other_side(axes, many, wild, s
     with np.errstate(invalid="ignore"):
         expected = reference.correlate(x, y, window)
     assert np.array_equal(fast.correlate(x, y, window), expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("kernel, stride", tiles.LAYERS)
+def test_numbers_beside_an_infinite_one_get_their_bias_once(monkeypatch, kernel, stride):
+    """What the shorter way leaves infinite is computed once more, and finished, with all of its chunk."""
+    monkeypatch.setitem(tiles.LAYERS, (kernel, stride), 3)
+    monkeypatch.setattr(tiles, "POSITIONS", 1)
+    window, rng = shapes.conv_window((12, 12), (kernel, kernel), stride, 1, 1), np.random.default_rng(0)
+    x, y = integers(rng, 2, 12, 12, 3), integers(rng, 2, *window.features, 4)
+    w, after, before = integers(rng, kernel, kernel, 3, 4), integers(rng, 4), integers(rng, 3)
+    x[0, 0, 0, 0] = y[0, 0, 0, 0] = np.inf
+    for found, plain in ((fast.gather(x, w, window, after, 0.5), reference.gather(x, w, window) + after),
+                         (fast.scatter(y, w, window, before, 0.5), reference.scatter(y, w, window) + before)):
+        assert 0 < np.isfinite(plain).mean() < 1
+        assert np.array_equal(found, np.where(plain > 0, plain, 0.5 * plain), equal_nan=True)
 
 
 def test_the_boundary_is_where_the_table_says():
