@@ -17,6 +17,7 @@ from .runs import add_run, add_runs, copy_run, copy_runs, zero_run
 
 FORTH, BACK = np.bool_(False), np.bool_(True)        # variables to Numba, which compiles anew for True and for False
 LEFT = 1 << 18              # numbers in the windows that are multiplied together; with few a large kernel is read often
+TURNED = 1 << 16            # the same where they are read down their columns
 
 
 class Sight(NamedTuple):
@@ -174,7 +175,7 @@ def correlate_by_columns(x, y, window, add, w):
     count, rows, columns, outputs = y.shape
     inner, lanes = len(w), PANEL_BYTES // w.itemsize
     apart, aside = -(-inner // ROWS) * ROWS + 16, -(-outputs // lanes) * lanes + 16
-    many = max(16, min(DEPTH, (1 << 16) // apart))
+    many = max(16, min(DEPTH, TURNED // apart))
     left, right = np.zeros(many * apart, x.dtype), np.zeros(many * aside, x.dtype)
     edge = np.zeros(ROWS * lanes, x.dtype)
     sight = _sight(x.shape, rows, columns, window)

@@ -34,8 +34,8 @@ class Piece(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What the threads share: counters, intp (3,), zeros at first, of what was taken and done; the pieces, intp (P, 6);
-    groups of pixels, rows of numbers as in tiles.Group.
+    """What the threads share: counters, int64 (3,), zeros at first, of what was taken and done; the pieces, intp
+    (P, 6); groups of pixels, rows of numbers as in tiles.Group.
     """
     counters: np.ndarray
     pieces: np.ndarray

@@ -176,9 +176,11 @@ def multiply(left, rows, right, out, depth, add, edge):
                     copy_runs(c, target, out.line, edge, 0, half, tall, many)
 
 
-@jit_inside
-def pack_inside(b, transposed, first, panels):
-    """`pack`, as a part of other kernels."""
+@jit
+def pack(b, transposed, first, panels):
+    """Panel `first` and those after it of a matrix b, which may be given transposed: (panels,
+    inner, lanes).
+    """
     many, inner, lanes = panels.shape
     columns = b.shape[0] if transposed else b.shape[1]
     source, target = b.reshape(-1), panels.reshape(-1)
@@ -191,11 +193,3 @@ def pack_inside(b, transposed, first, panels):
             copy_runs(target, p * inner * lanes, lanes, source, start, columns, inner, wide)
         for k in range(inner):
             zero_run(target, (p * inner + k) * lanes + wide, lanes - wide)
-
-
-@jit
-def pack(b, transposed, first, panels):
-    """Panel `first` and those after it of a matrix b, which may be given transposed: (panels,
-    inner, lanes).
-    """
-    pack_inside(b, transposed, first, panels)

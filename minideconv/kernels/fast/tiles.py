@@ -138,7 +138,7 @@ class _Plan(NamedTuple):
     images: np.ndarray          # the Tilings of each group of pixels
     features: np.ndarray
     rows: int                   # of parts
-    cover: bool                 # whether every pixel lies in a tile
+    cover: bool                 # whether all that is written lies in tiles
     shares: np.ndarray          # where the pieces of each share of a sum begin, and where the last one's end
     groups: np.ndarray
 
@@ -171,7 +171,8 @@ def _plan(layer, count, way, budget) -> _Plan:
     wide, most = (window.features[1] + 1) // 2, max(group.blocks for group in layer.groups)
     tiles = max(((one.last - one.first) * ((one.stop - one.start + 1) // 2) for one in pieces), default=0) * wide
     rows = np.array(pieces, np.intp).reshape(-1, len(Piece._fields))
-    return _Plan(rows, *layer.tilings(), most * tiles + max(ROWS, wide), all(map(layer.covers, pieces)),
+    return _Plan(rows, *layer.tilings(), most * tiles + max(ROWS, wide),
+                 way != "scatter" or all(map(layer.covers, pieces)),
                  np.cumsum([0, *map(len, shares)]), np.array(layer.groups, np.intp))
 
 
@@ -184,7 +185,6 @@ def _transform(layer, way, x, w, bias, slope, y) -> list:
         before, after, inner, length = Side(x, plan.features), Side(y, plan.images), layer.outputs, layer.entry
     weights = Weights(plain(w), way == "scatter", panels(layer.blocks, inner, length, layer.dtype))
     work, finite = plan.work(), np.ones(len(plan.pieces), bool)
-    cover = way == "gather" or plan.cover
     if bias is None:
         bias = np.zeros(0 if slope == 1 else y.shape[3], y.dtype)
     rest = Rest(plain(bias), float(slope))
@@ -193,7 +193,7 @@ def _transform(layer, way, x, w, bias, slope, y) -> list:
         room = parallel.scratch("turned weights", (9 * FEW * layer.channels,), layer.dtype)
         parts = parallel.scratch("tiles", (plan.rows * (inner + 16),), layer.dtype)
         products = parallel.scratch("products", (plan.rows, length), layer.dtype)
-        transform(work, before, weights, after, cover, rest, room, parts, products, finite)
+        transform(work, before, weights, after, plan.cover, rest, room, parts, products, finite)
     parallel.run(task, parallel.num_threads())
     redo = plan.pieces[~finite][:, [0, 1, 4, 5] if way == "gather" else slice(4)]
     return [parallel.Chunk(*numbers) for numbers in redo.tolist()]
