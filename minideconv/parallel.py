@@ -203,8 +203,8 @@ def over_rows(kernel, *arrays) -> None:
 
 
 def scratch(name: str, shape: tuple, dtype) -> np.ndarray:
-    """An uninitialised array in memory that this thread keeps under `name`: valid until its next
-    call with that name.
+    """An array in memory that this thread keeps under `name`: valid until its next call with that name. It holds what
+    was left there, zeros at first.
 
     Fresh memory of this size would be mapped, faulted in page by page and unmapped again at every
     call.
@@ -214,6 +214,6 @@ def scratch(name: str, shape: tuple, dtype) -> np.ndarray:
     nbytes = count * np.dtype(dtype).itemsize
     buffer = buffers.get(name)
     if buffer is None or buffer.nbytes < nbytes:
-        buffer = buffers[name] = np.empty(nbytes + 64, np.uint8)
+        buffer = buffers[name] = np.zeros(nbytes + 64, np.uint8)
         buffer = buffers[name] = buffer[-buffer.ctypes.data % 64:][:nbytes]         # a cache line's start
     return buffer[:nbytes].view(dtype).reshape(shape)

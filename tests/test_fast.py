@@ -583,8 +583,16 @@ def test_more_tiles_and_channels_than_are_multiplied_at_a_time(monkeypatch, dtyp
 PRODUCTS = """
 import numpy as np
 from minideconv.kernels import fast, reference
-from minideconv.kernels.fast import columns, tiles
+from minideconv.kernels.fast import columns, matrices, tiles
 from minideconv.shapes import Window
+
+def empty(*shape):              # what memory holds before it is written: nothing that may be multiplied
+    array = fresh(*shape)
+    array.fill(np.finfo(array.dtype).max if array.dtype.kind == "f" else 0)
+    return array
+
+fresh, np.empty = np.empty, empty
+np.seterr(over="raise", invalid="raise")
 tiles.POSITIONS, tiles.LAYERS = 1, {(3, 1): 9}
 for channels, outputs, kernel in ((3, 2, 2), (9, 40, 2), (9, 33, 3)):
     window = Window((kernel, kernel), (1, 1), (1, 0), (1, 1), (3, 3), (3 + 2 - kernel, 4 - kernel))
@@ -596,12 +604,16 @@ for channels, outputs, kernel in ((3, 2, 2), (9, 40, 2), (9, 33, 3)):
         assert np.array_equal(fast.gather(x, w, window), y)
         assert np.array_equal(fast.scatter(y, w, window), reference.scatter(y, w, window))
         assert np.array_equal(fast.correlate(x, y, window), reference.correlate(x, y, window))
+        for a, b in ((x.reshape(18, -1), w.reshape(channels, -1)), (w.reshape(channels, -1).T, x.reshape(18, -1).T)):
+            assert np.array_equal(matrices.product(a, b), a @ b)
 print(type(columns.gather_by_columns).__name__)
 """
 
 
 def test_the_products_can_be_stepped_through():
-    """NUMBA_DISABLE_JIT=1: what is written in the compiler's language has its loops in Python."""
+    """NUMBA_DISABLE_JIT=1: what is written in the compiler's language has its loops in Python. Nothing is computed with
+    what lies beside arrays: numbers near zero, if they lie there, take many times as long as others.
+    """
     answer = subprocess.run([sys.executable, "-c", PRODUCTS], env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
                             capture_output=True, text=True)
     assert answer.stdout.split() == ["function"], answer.stderr

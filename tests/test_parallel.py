@@ -226,6 +226,7 @@ def test_blas_gets_its_setting_back_when_the_last_of_several_users_leaves():
 
 def test_scratch_memory_is_each_threads_own():
     mine = parallel.scratch("test", (3, 4), np.float32)
+    assert not mine.any()
     mine[:] = 1
     other = []
     thread = threading.Thread(target=lambda: other.append(parallel.scratch("test", (3, 4), np.float32)))

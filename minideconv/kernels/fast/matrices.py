@@ -11,7 +11,7 @@ import numpy as np
 from ... import parallel
 from .compiled import jit_inside, plain, quick_jit
 from .products import DEPTH, PANEL_BYTES, ROWS, Left, Out, Right, multiply
-from .runs import copy_run, copy_runs, turn_runs
+from .runs import copy_run, copy_runs, turn_runs, zero_run
 
 TALL = 256          # rows that are multiplied with a block of columns before they are turned into columns themselves
 BLOCK = 256         # columns, a few panels: read in runs that are long enough for memory, and kept in a cache
@@ -28,10 +28,15 @@ class Matrix(NamedTuple):
 
 @jit_inside
 def _fill(panels, b, k, depth, column, wide):
-    """Rows k.. and columns column.. of b as panels of DEPTH lines; what comes after the last column makes nothing that
-    is kept. b is read in the order in which it lies in memory.
+    """Rows k.. and columns column.. of b as panels of DEPTH lines, read in the order in which they lie in memory.
+
+    Zeros come after the last column: they make nothing that is kept, but what lay there before might be numbers so
+    small (subnormal) that a processor takes a hundred times as long for them.
     """
     lanes = PANEL_BYTES // panels.itemsize
+    if wide % lanes:
+        for r in range(depth):
+            zero_run(panels, (wide // lanes * DEPTH + r) * lanes + wide % lanes, lanes - wide % lanes)
     if b.across == 1:
         for r in range(depth):
             for p in range(-(-wide // lanes)):

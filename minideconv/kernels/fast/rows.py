@@ -133,18 +133,23 @@ def add(a, b):
 
 def matmul(a, b):
     """np.matmul with products of its own for large float matrices."""
-    if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] == 1:
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
+        with parallel.one_blas_thread:
+            return np.matmul(a, b)
+    (rows, inner), columns = a.shape, b.shape[1]
+    if inner == 1:
         # An outer product has nothing to add up, and BLAS only makes it slower.
-        out = np.empty((len(a), b.shape[1]), np.result_type(a, b))
+        out = np.empty((rows, columns), np.result_type(a, b))
         parallel.over_rows(lambda out, a: np.multiply(a, b, out=out), out, a)
         return out
-    if a.ndim != 2 or b.ndim != 2 or a.dtype != b.dtype or a.dtype.kind != "f" or a.shape[1] != b.shape[0] \
-            or a.shape[0] * b.shape[1] * a.shape[1] < matrices.LEAST:
-        if a.ndim == b.ndim == 2 and min(a.shape + b.shape) > 1 and a.size * b.shape[1] < TINY:
+    if min(rows, columns) > 1:
+        count = rows * inner * columns
+        if a.dtype == b.dtype and a.dtype.kind == "f" and count >= matrices.LEAST:
+            return matrices.product(a, b)
+        if count < TINY:
             return np.matmul(a, b)
-        with parallel.one_blas_thread:
-            return _by_rows(a, b) if a.ndim == b.ndim == 2 and b.shape[1] == 1 else np.matmul(a, b)
-    return matrices.product(a, b)
+    with parallel.one_blas_thread:
+        return _by_rows(a, b) if columns == 1 else np.matmul(a, b)
 
 
 def _by_rows(a, b):
