@@ -94,7 +94,7 @@ def run(task, count: int, blas: bool = False) -> None:
     Inside a task, `run` works through its own tasks alone. A task's exception is raised here; what
     has not begun then is left out.
     """
-    if getattr(_thread, "inside", False):
+    if getattr(_thread, "inside", False) or (count == 1 and not blas):
         for index in range(count):
             task(index)
     elif count > 0 and blas:

@@ -68,7 +68,7 @@ def primitive(function: "Callable | None" = None, *, fractions: bool = False) ->
             pairs = zip(inputs, vjps, strict=False)
             kept = [(i, vjp if i._requires_grad else None) for i, vjp in pairs if i is not None]
             result._requires_grad = True
-            result.node = Node(name, tuple(i for i, _ in kept), tuple(vjp for _, vjp in kept), settings)
+            result.node = Node(name, *zip(*kept, strict=True), settings)
         return result
 
     PRIMITIVES[name] = operation

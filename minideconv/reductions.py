@@ -62,7 +62,8 @@ def _shares(array, top, axes):
     if np.isnan(top).any():
         ties |= (array != array) & (top != top)
     share = ties.astype(array.dtype)
-    share /= share.sum(axis=axes, keepdims=True)
+    if np.count_nonzero(ties) > top.size:               # some are more than one
+        share /= share.sum(axis=axes, keepdims=True)
     return share
 
 

@@ -8,6 +8,7 @@ from typing import Any, Iterable
 
 import numpy as np
 
+from . import kernels
 from .dtypes import plain_array
 from .primitives import primitive
 from .switches import recording
@@ -180,13 +181,13 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0
 @primitive
 def _concatenate(*tensors, axis):
     ends = np.cumsum([0] + [t.shape[axis] for t in tensors])
-    before = (slice(None),) * axis
+    before, join = (slice(None),) * axis, kernels.active().join
 
     def part(place):
         index = before + (slice(int(ends[place]), int(ends[place + 1])),)
         # In one piece, since whoever gets it walks through it more than once.
-        return lambda g: fit(g[index] if recording() else engine_tensor(g.array[index].copy()), tensors[place])
-    return np.concatenate([t.array for t in tensors], axis), *map(part, range(len(tensors)))
+        return lambda g: fit(g[index] if recording() else engine_tensor(join([g.array[index]], axis)), tensors[place])
+    return join([t.array for t in tensors], axis), *map(part, range(len(tensors)))
 
 
 def _several(tensors):

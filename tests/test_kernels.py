@@ -207,7 +207,7 @@ def test_adam(dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
 @pytest.mark.parametrize("shapes",
                          [((2, 3), (3, 4)), ((700, 90), (90, 130)), ((3, 400), (400, 2000)), ((2, 3, 4), (2, 4, 5)),
-                                    ((4000, 1), (1, 300)), ((0, 3), (3, 2)), ((700, 900), (900, 1))])
+                                    ((4000, 1), (1, 300)), ((0, 3), (3, 2)), ((700, 900), (900, 1)), ((1, 900), (900, 1300))])
 def test_matmul(dtype, shapes):
     a, b = (integers(np.random.default_rng(0), dtype, *shape) for shape in shapes)
     assert_exact("matmul", np.einsum("...ik,...kj->...ij", a.astype(int), b.astype(int)).astype(dtype), a, b)
@@ -220,6 +220,23 @@ def test_add(dtypes, shapes):
     a, b = (integers(np.random.default_rng(0), dtype, *shape) for shape, dtype in zip(shapes, dtypes, strict=True))
     assert_exact("add", (a.astype(int) + b.astype(int)).astype(np.result_type(a, b)), a, b)
     assert_exact("add", (2 * a[..., ::2].astype(int)).astype(a.dtype), a[..., ::2], a[..., ::2])
+
+
+@pytest.mark.parametrize("dtypes", [(np.float32, np.float32), (np.float32, np.float64), (np.int64, np.uint8)])
+@pytest.mark.parametrize("axis, shapes", [(1, [(3, 4), (3, 2)]), (2, [(900, 30, 20), (900, 30, 10)]), (1, [(3, 4)] * 3),
+                                          (0, [(900, 700), (5, 700)]), (0, [(900, 700)]), (1, [(900, 0), (900, 700)])])
+def test_joins(dtypes, axis, shapes):
+    """Also of views, and of arrays that all threads copy."""
+    rng = np.random.default_rng(0)
+    arrays = [integers(rng, dtype, *shape) for shape, dtype in zip(shapes, dtypes, strict=False)]
+    out = np.zeros([sum(a.shape[axis] for a in arrays) if n == axis else size for n, size in enumerate(shapes[0])],
+                   np.result_type(*arrays))
+    start = 0
+    for array in arrays:
+        out[(slice(None),) * axis + (slice(start, start + array.shape[axis]),)] = array
+        start += array.shape[axis]
+    assert_exact("join", out, arrays, axis)
+    assert_exact("join", out[..., ::2], [np.repeat(out, 2, axis=-1)[..., ::4]], axis)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8, np.bool_])

@@ -20,7 +20,7 @@ from ..metrics.neighbours import squared_distances
 PATIENCE = 256          # steps that a sign must last; samples are looked at twice in that time
 EVERY = 8               # steps between two measurements of gradients and weights
 LOOKS = 3               # looks at samples in a row that must agree
-REAL = 256              # real images that samples are compared with
+REAL = 256              # real images that samples are compared with, and samples (of points there are thousands)
 ABSENT = -1.0           # of a number that was not given (a checkpoint may hold no NaN)
 
 NEAR_ZERO = 0.02        # of D's loss, in parts of the one it pays when it cannot tell
@@ -112,7 +112,8 @@ class Health:
     def _look(self, step, samples):
         samples = _finite(samples)
         classes = ABSENT if self.classify is None else effective(self.classify(samples)) / self.real_classes
-        row = [step, spread(samples, self.sample_labels) / self.real_spread, classes]
+        labels = None if self.sample_labels is None else self.sample_labels[:REAL]
+        row = [step, spread(samples[:REAL], labels) / self.real_spread, classes]
         self.looked = np.concatenate([self.looked, [_finite(row)]])
 
     def _of_losses(self):

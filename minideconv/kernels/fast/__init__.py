@@ -6,6 +6,7 @@ from .rows import (
     adam,
     add,
     gate,
+    join,
     matmul,
     max_switches,
     moments,
@@ -17,5 +18,5 @@ from .rows import (
     take_pixels,
 )
 
-__all__ = ["adam", "add", "col2im", "correlate", "gate", "gather", "im2col", "matmul", "max_switches", "moments",
+__all__ = ["adam", "add", "col2im", "correlate", "gate", "gather", "im2col", "join", "matmul", "max_switches", "moments",
            "normalise", "normalise_input", "normalise_sums", "put_pixels", "scatter", "sum", "take_pixels"]

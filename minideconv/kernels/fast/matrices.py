@@ -4,6 +4,7 @@ columns.
 BLAS would do as well where it knows the processor; the one that comes with NumPy does not know the
 widest vectors of all of them.
 """
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +15,10 @@ from .products import DEPTH, PANEL_BYTES, ROWS, Left, Out, Right, multiply
 from .runs import copy_run, copy_runs, turn_runs, zero_run
 
 TALL = 256          # rows that are multiplied with a block of columns before they are turned into columns themselves
+LINE = DEPTH + 16   # of rows that were turned: at a power of two they would compete for one place in the cache
 BLOCK = 256         # columns, a few panels: read in runs that are long enough for memory, and kept in a cache
 LEAST = 1 << 20     # products from which on this pays
-SHARED = 1 << 23    # and from which on two threads are done sooner than one
+SHARED = 1 << 23    # and of each part that threads share
 
 
 class Matrix(NamedTuple):
@@ -57,6 +59,15 @@ def _rows(a, top, high, k, depth, rest):
 
 
 @jit_inside
+def _upright(a, top, high, k, depth, room):
+    """Rows top.. and terms k.. of a, whose columns lie in memory, as rows of `room`, LINE apart. The register block
+    would read one number of each line of a column, and never in the order of memory.
+    """
+    turn_runs(room, 0, LINE, a.numbers, top + k * a.across, a.across, depth, high)
+    return Left(room, 0, LINE, 1)
+
+
+@jit_inside
 def _write(block, first, high, wide, out, top, column):
     """Rows first <= r < high of `block` (rows of BLOCK) are rows top + r of out, from `column` on."""
     if out.across == 1:
@@ -75,7 +86,7 @@ def multiply_part(a, b, inner, rows, columns, out):
     lanes = PANEL_BYTES // out.numbers.itemsize
     panels, edge = np.empty(DEPTH * BLOCK, out.numbers.dtype), np.zeros(ROWS * lanes, out.numbers.dtype)
     rest, block = np.zeros(ROWS * DEPTH, out.numbers.dtype), np.empty(TALL * BLOCK, out.numbers.dtype)
-    right = Right(panels, 0, lanes, DEPTH * lanes)
+    right, room = Right(panels, 0, lanes, DEPTH * lanes), np.empty(TALL * LINE, out.numbers.dtype)
     for top in range(rows[0], rows[1], TALL):
         high = min(TALL, rows[1] - top)
         whole = high // ROWS * ROWS                     # the register block reads ROWS rows
@@ -86,13 +97,16 @@ def multiply_part(a, b, inner, rows, columns, out):
                 _fill(panels, b, k, depth, column, wide)
                 for part in range(2):                   # the rows of whole register blocks, and the rest
                     first, many = (whole, high - whole) if part else (0, whole)
-                    left = Left(a.numbers, top * a.down + k * a.across, a.down, a.across)
                     target = Out(block, first * BLOCK, BLOCK, wide)
+                    if part == 0 and out.across == 1:
+                        target = Out(out.numbers, top * out.down + column, out.down, wide)
                     if part:
                         _rows(a, top + whole, many, k, depth, rest)
                         left = Left(rest, 0, DEPTH, 1)
-                    elif out.across == 1:
-                        target = Out(out.numbers, top * out.down + column, out.down, wide)
+                    elif a.across == 1:
+                        left = Left(a.numbers, top * a.down + k, a.down, 1)
+                    else:
+                        left = _upright(a, top, whole, k, depth, room)
                     multiply(left, many, right, target, depth, k, edge)
             _write(block, whole if out.across == 1 else 0, high, wide, out, top, column)
 
@@ -102,6 +116,15 @@ def _matrix(array) -> Matrix:
     if array.flags.c_contiguous:
         return Matrix(array.reshape(-1), array.shape[1], 1)
     return Matrix(array.T.reshape(-1), 1, array.shape[0])
+
+
+@functools.lru_cache(maxsize=1024)
+def _parts(total, unit, most) -> tuple:
+    """`total` rows or columns as (first, last) of at most so many parts, each of whole units."""
+    units = -(-total // unit)
+    count = max(1, min(units, most))
+    ends = [min(total, units * part // count * unit) for part in range(count + 1)]
+    return tuple(zip(ends, ends[1:], strict=False))
 
 
 def product(a, b):
@@ -114,13 +137,12 @@ def product(a, b):
         # What is cheapest to turn is turned: out.T = b.T @ a.T instead.
         left, right, result = (Matrix(one.numbers, one.across, one.down) for one in (right, left, result))
         rows, columns = columns, rows
-    if rows * inner * columns < SHARED:
-        parts = [((0, rows), (0, columns))]
-    elif rows >= columns:
-        parts = [((part.start, part.stop), (0, columns)) for part in parallel.spans(rows, max(64, -(-rows // 8)))]
+    # Sums are not divided, so that no result depends on how many parts there are.
+    most = min(rows * inner * columns // SHARED, 2 * parallel.num_threads())
+    if rows >= columns:
+        parts = _parts(rows, ROWS, most)
+        parallel.run(lambda n: multiply_part(left, right, inner, parts[n], (0, columns), result), len(parts))
     else:
-        lanes = PANEL_BYTES // a.itemsize
-        parts = [((0, rows), (part.start * lanes, min(columns, part.stop * lanes)))
-                 for part in parallel.spans(-(-columns // lanes), max(1, -(-columns // (4 * lanes))))]
-    parallel.run(lambda n: multiply_part(left, right, inner, *parts[n], result), len(parts))
+        parts = _parts(columns, PANEL_BYTES // a.itemsize, most)
+        parallel.run(lambda n: multiply_part(left, right, inner, (0, rows), parts[n], result), len(parts))
     return out

@@ -165,11 +165,17 @@ def multiply(left, rows, right, out, depth, add, edge):
             if WIDE and tall == ROWS and wide == lanes:
                 _whole(a, place, b, (j, right.apart), c, (at, out.line), depth, add)
                 continue
+            if WIDE and wide > half:                        # the block hangs over the matrix's edge
+                if add:
+                    copy_runs(edge, 0, lanes, c, at, out.line, tall, wide)
+                _whole(a, place, b, (j, right.apart), edge, (np.intp(0), lanes), depth, add)
+                copy_runs(c, at, out.line, edge, 0, lanes, tall, wide)
+                continue
             for first in range(0, wide, half):
                 factor, target, many = (j + first, right.apart), at + first, min(half, wide - first)
                 if tall == ROWS and many == half:
                     _half(a, place, b, factor, c, (target, out.line), depth, add)
-                else:                                       # the block hangs over the matrix's edge
+                else:
                     if add:
                         copy_runs(edge, 0, half, c, target, out.line, tall, many)
                     _half(a, place, b, factor, edge, (np.intp(0), half), depth, add)

@@ -131,6 +131,18 @@ def add(a, b):
     return out
 
 
+def join(arrays, axis):
+    """np.concatenate; where the first axis stays as it is, by rows."""
+    first, shape = arrays[0], list(arrays[0].shape)
+    if len(arrays) > 1 and (axis == 0 or any(array.shape[:1] != first.shape[:1] or array.ndim != first.ndim
+                                             for array in arrays)):
+        return np.concatenate(arrays, axis)
+    shape[axis] = np.sum([array.shape[axis] for array in arrays])
+    out = np.empty(shape, np.result_type(*arrays))
+    parallel.over_rows(lambda out, *arrays: np.concatenate(arrays, axis, out=out), out, *arrays)
+    return out
+
+
 def matmul(a, b):
     """np.matmul with products of its own for large float matrices."""
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
