@@ -18,5 +18,5 @@ from .rows import (
     take_pixels,
 )
 
-__all__ = ["adam", "add", "col2im", "correlate", "gate", "gather", "im2col", "join", "matmul", "max_switches", "moments",
-           "normalise", "normalise_input", "normalise_sums", "put_pixels", "scatter", "sum", "take_pixels"]
+__all__ = ["adam", "add", "col2im", "correlate", "gate", "gather", "im2col", "join", "matmul", "max_switches",
+           "moments", "normalise", "normalise_input", "normalise_sums", "put_pixels", "scatter", "sum", "take_pixels"]
