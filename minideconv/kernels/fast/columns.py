@@ -160,9 +160,12 @@ def scatter_by_columns(y, panels, window, x):
     zero_run(target, 0, x.size)
     for m in range(0, count * rows * columns, many):
         high = min(many, count * rows * columns - m)
-        copy_runs(left, 0, apart, source, m * outputs, outputs, high, outputs)
+        factor = Left(source, m * outputs, outputs, np.intp(1))
+        if high % ROWS:                                     # the register block reads whole blocks of rows
+            copy_runs(left, 0, apart, source, m * outputs, outputs, high, outputs)
+            factor = Left(left, np.intp(0), apart, np.intp(1))
         for k in range(0, outputs, DEPTH):
-            multiply(Left(left, k, apart, np.intp(1)), high, Right(right, k * lanes, lanes, outputs * lanes),
+            multiply(Left(factor.numbers, factor.start + k, factor.row, factor.step), high, Right(right, k * lanes, lanes, outputs * lanes),
                      Out(stamps, np.intp(0), line, inner), min(DEPTH, outputs - k), k, edge)
         _many_windows(target, sight, m, high, stamps, line, BACK)
 
@@ -185,6 +188,9 @@ def correlate_by_columns(x, y, window, add, w):
     for m in range(0, count * rows * columns, many):
         depth = min(many, count * rows * columns - m)
         _many_windows(source, sight, m, depth, left, apart, FORTH)
-        copy_runs(right, 0, aside, features, m * outputs, outputs, depth, outputs)
-        multiply(Left(left, np.intp(0), np.intp(1), apart), inner, Right(right, np.intp(0), aside, lanes),
+        factor = Right(features, m * outputs, outputs, lanes)
+        if outputs % lanes:                                 # the last panel's lines reach into what comes next
+            copy_runs(right, 0, aside, features, m * outputs, outputs, depth, outputs)
+            factor = Right(right, np.intp(0), aside, lanes)
+        multiply(Left(left, np.intp(0), np.intp(1), apart), inner, factor,
                  Out(target, np.intp(0), outputs, outputs), depth, add + m, edge)

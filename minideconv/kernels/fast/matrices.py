@@ -19,6 +19,7 @@ LINE = DEPTH + 16   # of rows that were turned: at a power of two they would com
 BLOCK = 256         # columns, a few panels: read in runs that are long enough for memory, and kept in a cache
 LEAST = 1 << 20     # products from which on this pays
 SHARED = 1 << 23    # and of each part that threads share
+LARGE = 1 << 29     # products from which on a thread that is late would be waited for longer than parts cost
 
 
 class Matrix(NamedTuple):
@@ -137,8 +138,9 @@ def product(a, b):
         # What is cheapest to turn is turned: out.T = b.T @ a.T instead.
         left, right, result = (Matrix(one.numbers, one.across, one.down) for one in (right, left, result))
         rows, columns = columns, rows
-    # Sums are not divided, so that no result depends on how many parts there are.
-    most = min(rows * inner * columns // SHARED, 2 * parallel.num_threads())
+    # Each part turns the right factor's columns or reads all of the left one, so they are few. Sums are not divided:
+    # no result depends on how many parts there are.
+    most = min(rows * inner * columns // SHARED, parallel.num_threads() * (4 if rows * inner * columns > LARGE else 1))
     if rows >= columns:
         parts = _parts(rows, ROWS, most)
         parallel.run(lambda n: multiply_part(left, right, inner, parts[n], (0, columns), result), len(parts))
