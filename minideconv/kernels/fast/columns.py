@@ -160,13 +160,14 @@ def scatter_by_columns(y, panels, window, x):
     zero_run(target, 0, x.size)
     for m in range(0, count * rows * columns, many):
         high = min(many, count * rows * columns - m)
-        factor = Left(source, m * outputs, outputs, np.intp(1))
+        numbers, start, row = source, m * outputs, outputs
         if high % ROWS:                                     # the register block reads whole blocks of rows
             copy_runs(left, 0, apart, source, m * outputs, outputs, high, outputs)
-            factor = Left(left, np.intp(0), apart, np.intp(1))
+            numbers, start, row = left, 0, apart
         for k in range(0, outputs, DEPTH):
-            multiply(Left(factor.numbers, factor.start + k, factor.row, factor.step), high, Right(right, k * lanes, lanes, outputs * lanes),
-                     Out(stamps, np.intp(0), line, inner), min(DEPTH, outputs - k), k, edge)
+            multiply(Left(numbers, start + k, row, np.intp(1)), high,
+                     Right(right, k * lanes, lanes, outputs * lanes), Out(stamps, np.intp(0), line, inner),
+                     min(DEPTH, outputs - k), k, edge)
         _many_windows(target, sight, m, high, stamps, line, BACK)
 
 

@@ -68,12 +68,13 @@ def gather(x, w, window: Window, bias=None, slope=1.0):
         y = reference.by_group(gather, window, x, w)
         finish(y, bias, slope)
         return y
-    x, row_bytes = plain(x), max(_row_bytes(window, x.shape[3], x.itemsize), window.features[1] * w.shape[3] * x.itemsize)
+    x, row_bytes = plain(x), _row_bytes(window, x.shape[3], x.itemsize)
     y = np.empty((len(x), *window.features, w.shape[3]), x.dtype)
     shorter = tiles.suits(window, *w.shape[2:], len(x))
     if shorter:
         chunks = tiles.gather_by_tiles(x, w, window, bias, slope, y)
     else:
+        row_bytes = max(row_bytes, window.features[1] * w.shape[3] * x.itemsize)    # what `finish` finds in a cache
         chunks = parallel.chunks(len(x), window.features[0], row_bytes, max(COLUMN_BYTES, w.nbytes))
     panels = _packed(w.reshape(-1, w.shape[3]), transposed=False) if chunks else None           # (KH*KW*C, O)
 
