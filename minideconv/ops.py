@@ -13,7 +13,19 @@ from . import kernels
 from .dtypes import plain_array
 from .primitives import primitive
 from .reductions import max, mean, min, std, sum, var
-from .shaping import broadcast_to, concatenate, fit, flatten, getitem, pad, reshape, squeeze, stack, transpose
+from .shaping import (
+    broadcast_to,
+    concatenate,
+    fit,
+    flatten,
+    getitem,
+    matrix_transpose,
+    pad,
+    reshape,
+    squeeze,
+    stack,
+    transpose,
+)
 from .tensor import Tensor, as_tensor
 
 __all__ = ["absolute", "add", "astype", "broadcast_to", "clip", "concatenate", "divide", "exp", "flatten", "getitem",
@@ -137,11 +149,9 @@ def astype(x: Any, dtype: Any) -> Tensor:
 @primitive
 def _matmul(a, b):
     """(..., M, K) @ (..., K, L) -> (..., M, L); leading axes broadcast."""
-    def swap(t):
-        return transpose(t, *range(t.ndim - 2), t.ndim - 1, t.ndim - 2)
     return (kernels.active().matmul(a.array, b.array),
-            lambda g: fit(_matmul(g, swap(b)), a),
-            lambda g: fit(_matmul(swap(a), g), b))
+            lambda g: fit(_matmul(g, matrix_transpose(b)), a),
+            lambda g: fit(_matmul(matrix_transpose(a), g), b))
 
 
 def matmul(a: Any, b: Any) -> Tensor:

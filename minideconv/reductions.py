@@ -9,7 +9,7 @@ import numpy as np
 from . import kernels
 from .primitives import primitive
 from .shaping import axes_of, broadcast_to, reshape
-from .tensor import Tensor, as_floating
+from .tensor import Tensor, as_floating, engine_tensor
 
 
 def _kept(shape, axes):
@@ -54,17 +54,14 @@ def std(x: Any, axis: Any = None, keepdims: bool = False, *, ddof: int = 0) -> T
     return var(x, axis, keepdims, ddof=ddof).sqrt()
 
 
-def _shares(array, top, axes):
-    """The share of each entry in the gradient of an extreme: equals share it. NaN counts as equal
-    to NaN.
+@primitive
+def _to_extremes(g, *, x, top, axes):
+    """g to the entries of the array x that are its extremes `top` along axes (which are kept there); equals share it.
+    x is a constant here.
     """
-    ties = array == top
-    if np.isnan(top).any():
-        ties |= (array != array) & (top != top)
-    share = ties.astype(array.dtype)
-    if np.count_nonzero(ties) > top.size:               # some are more than one
-        share /= share.sum(axis=axes, keepdims=True)
-    return share
+    def from_extremes(h):
+        return sum(h * engine_tensor(kernels.active().share(np.ones_like(top), x, top, axes)), axis=axes, keepdims=True)
+    return kernels.active().share(g.array, x, top, axes), from_extremes
 
 
 @primitive
@@ -72,7 +69,8 @@ def max(x, *, axis=None, keepdims=False):
     """The largest entry along `axis`; equals share the gradient."""
     axes = axes_of(axis, x.ndim)
     top = x.array.max(axis=axes, keepdims=True)
-    return top if keepdims else top.squeeze(axes), lambda g: reshape(g, top.shape) * _shares(x.array, top, axes)
+    return (top if keepdims else top.squeeze(axes),
+            lambda g: _to_extremes(reshape(g, top.shape), x=x.array, top=top, axes=axes))
 
 
 @primitive
@@ -80,4 +78,5 @@ def min(x, *, axis=None, keepdims=False):
     """The smallest entry along `axis`; equals share the gradient."""
     axes = axes_of(axis, x.ndim)
     low = x.array.min(axis=axes, keepdims=True)
-    return low if keepdims else low.squeeze(axes), lambda g: reshape(g, low.shape) * _shares(x.array, low, axes)
+    return (low if keepdims else low.squeeze(axes),
+            lambda g: _to_extremes(reshape(g, low.shape), x=x.array, top=low, axes=axes))

@@ -99,6 +99,11 @@ def transpose(x: Any, *axes) -> Tensor:
     return _transpose(x, axes=tuple(a % x.ndim for a in axes))
 
 
+def matrix_transpose(x: Tensor) -> Tensor:
+    """The last two axes of x (..., M, K) exchanged."""
+    return _transpose(x, axes=(*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
+
+
 @primitive
 def _getitem(x, *, index):
     return x.array[index], lambda g: _putitem(g, index=index, shape=x.shape)

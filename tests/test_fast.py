@@ -187,6 +187,18 @@ def gate(draw, rng, dtype):
     return Case((g, x, slope, out), {3: out})
 
 
+def share(draw, rng, dtype):
+    x = integers(rng, dtype, *(draw(st.integers(1, 9)) for _ in range(3)))
+    x[rng.random(x.shape) < draw(st.sampled_from((0.0, 0.1)))] = np.nan
+    top, out = x.max(axis=1), np.zeros_like(x)
+    g = integers(rng, dtype, *top.shape)
+    for n, c in np.ndindex(top.shape):
+        equal = [p for p in range(x.shape[1]) if x[n, p, c] == top[n, c] or np.isnan(x[n, p, c])]
+        for p in equal:
+            out[n, p, c] = g[n, c] * (dtype(1) / dtype(len(equal)))
+    return Case((g, x, top, out.copy()), {3: out})
+
+
 def add_bias(draw, rng, dtype):
     x, slope = integers(rng, dtype, draw(st.integers(1, 40)), draw(st.integers(1, 40))), draw(SLOPES)
     bias = integers(rng, dtype, x.shape[1])
@@ -448,7 +460,7 @@ def untile_weights(draw, rng, dtype):
 CASES = {matrices: (multiply_part,), products: (pack,),
          columns: (im2col, col2im, gather_by_columns, scatter_by_columns, correlate_by_columns),
          combinations: (tile, multiply_tiles, correlate_tiles, untile), taps: (tile_weights, untile_weights),
-         loops: (max_switches, take_pixels, put_pixels, gate, add_bias, moments, normalise, normalise_sums,
+         loops: (max_switches, take_pixels, put_pixels, share, gate, add_bias, moments, normalise, normalise_sums,
                  normalise_input, adam)}
 # They add to, or leave, what is there.
 READ_AND_WRITTEN = {"adam", "add_bias", "multiply_part", "correlate_by_columns", "correlate_tiles", "untile",

@@ -49,6 +49,7 @@ KERNEL, GEOMETRY = lattice(3, 2, 2, 3, seed=3), dict(stride=2, padding=((1, 1), 
 GROUPED = lattice(2, 3, 1, 4, seed=4)
 MASK = np.array([[True, False, True], [False, False, True]])
 ROWS = np.array([2, 0, 2, 2])
+TIES = np.array([[[1.0, 2, 2], [1, 3, 2]], [[3, 0, 1], [2, 0, 1]]])
 SWITCHES = np.random.default_rng(5).integers(0, 5 * 4, (2, 3, 2, 2))               # some pixels twice
 
 TABLE = [
@@ -106,6 +107,9 @@ TABLE = [
     Entry("_shift", lambda x: shift(x, [[1, 0], [-1, 2]]), (lattice(2, 3, 4, 2),)),
     Entry("gate", lambda g: PRIMITIVES["gate"](g, x=lattice(2, 3, seed=1).astype(g.dtype), slope=0.2),
           (lattice(2, 3),)),
+    *(Entry("_to_extremes", lambda g, axes=axes, top=top: PRIMITIVES["_to_extremes"](
+        g, x=TIES.astype(g.dtype), top=top.astype(g.dtype), axes=axes) * g.mean(), (lattice(*top.shape),))
+      for axes, top in ((axes, TIES.max(axis=axes, keepdims=True)) for axes in ((1,), (0, 2)))),
     Entry("_leaky_relu", lambda x: F.leaky_relu(x, 0.2) * x, (lattice(2, 3),)),
     Entry("relu", lambda x: F.relu(x) * x, (lattice(2, 3),)),
     Entry("sigmoid", F.sigmoid, (lattice(2, 3),)),

@@ -223,6 +223,19 @@ def test_add(dtypes, shapes):
     assert_exact("add", (2 * a[..., ::2].astype(int)).astype(a.dtype), a[..., ::2], a[..., ::2])
 
 
+@DTYPES
+@pytest.mark.parametrize("shape, axes", [((3, 5, 4), (1,)), ((700, 5, 200), (1,)), ((4, 3), (1,)), ((2, 3, 4), (0, 2))])
+def test_shares_of_an_extreme(dtype, shape, axes):
+    """Equals have equal shares, in their number's precision, and the others nothing."""
+    x = integers(np.random.default_rng(0), dtype, *shape)
+    low = x.min(axis=axes, keepdims=True)
+    g = integers(np.random.default_rng(1), dtype, *low.shape)
+    equal = x == low
+    assert_exact("share", np.where(equal, g * (dtype(1) / equal.sum(axis=axes, keepdims=True).astype(dtype)), 0)
+                 .astype(dtype), g, x, low, axes)
+    assert_exact("share", np.where(equal, 0, 0).astype(dtype), np.zeros_like(low), x, low, axes)
+
+
 @pytest.mark.parametrize("dtypes", [(np.float32, np.float32), (np.float32, np.float64), (np.int64, np.uint8)])
 @pytest.mark.parametrize("axis, shapes", [(1, [(3, 4), (3, 2)]), (2, [(900, 30, 20), (900, 30, 10)]), (1, [(3, 4)] * 3),
                                           (0, [(900, 700), (5, 700)]), (0, [(900, 700)]), (1, [(900, 0), (900, 700)])])

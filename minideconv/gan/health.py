@@ -206,7 +206,7 @@ def norms_of(generator, discriminator) -> dict:
 
 
 def _largest(network):
-    return max(float(np.abs(p.array).max()) for p in network.parameters())
+    return max(float(max(p.array.max(), -p.array.min())) for p in network.parameters())
 
 
 def new_health(config, loss, images, labels=None, sample_labels=None, patience: int = PATIENCE) -> Health:

@@ -235,3 +235,16 @@ def sum(x, axes, keepdims):
 def join(arrays, axis):
     """np.concatenate; of one array a copy."""
     return np.concatenate(arrays, axis)
+
+
+def share(g, x, top, axes):
+    """g * shares: of the entries of x that equal `top` (its extreme along axes, which are kept there, as in g) each has
+    an equal share, the others none. NaN counts as equal to NaN.
+    """
+    ties = x == top
+    if np.isnan(top).any():
+        ties |= (x != x) & (top != top)
+    shares = ties.astype(x.dtype)
+    if np.count_nonzero(ties) > top.size:               # some are more than one
+        shares /= shares.sum(axis=axes, keepdims=True)
+    return g * shares

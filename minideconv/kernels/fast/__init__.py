@@ -14,9 +14,11 @@ from .rows import (
     normalise_input,
     normalise_sums,
     put_pixels,
+    share,
     sum,
     take_pixels,
 )
 
 __all__ = ["adam", "add", "col2im", "correlate", "gate", "gather", "im2col", "join", "matmul", "max_switches",
-           "moments", "normalise", "normalise_input", "normalise_sums", "put_pixels", "scatter", "sum", "take_pixels"]
+           "moments", "normalise", "normalise_input", "normalise_sums", "put_pixels", "scatter", "share", "sum",
+           "take_pixels"]

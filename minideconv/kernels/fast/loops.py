@@ -55,6 +55,23 @@ def put_pixels(y, switches, x):
 
 
 @jit
+def share(g, x, top, out):
+    """g (N, C) to the entries of x (N, pieces, C) that equal top (N, C), as reference.share."""
+    count, pieces, channels = x.shape
+    one, ties = x.dtype.type(1), np.empty(channels, x.dtype)
+    for n in range(count):
+        zero_run(ties, 0, channels)
+        for p in range(pieces):
+            for c in range(channels):
+                value, best = x[n, p, c], top[n, c]
+                out[n, p, c] = one if (value == best) | ((value != value) & (best != best)) else 0 * one
+                ties[c] += out[n, p, c]
+        for p in range(pieces):
+            for c in range(channels):
+                out[n, p, c] = g[n, c] * (out[n, p, c] / ties[c])
+
+
+@jit
 def gate(g, x, slope, out):
     slope = x.dtype.type(slope)
     for k in range(x.size):

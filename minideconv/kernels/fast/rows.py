@@ -131,6 +131,16 @@ def add(a, b):
     return out
 
 
+def share(g, x, top, axes):
+    """The products of `reference.share`; a maximum over the pieces of units (N, pieces, C), as in maxout, in one pass.
+    """
+    if axes != (1,) or x.ndim != 3 or x.dtype.kind != "f" or g.dtype != x.dtype:
+        return reference.share(g, x, top, axes)
+    out = np.empty(x.shape, x.dtype)
+    parallel.over_rows(lambda out, g, x, top: loops.share(g[:, 0], x, top[:, 0], out), out, plain(g), plain(x), top)
+    return out
+
+
 def join(arrays, axis):
     """np.concatenate; where the first axis stays as it is, by rows."""
     first, shape = arrays[0], list(arrays[0].shape)
