@@ -1,12 +1,14 @@
 """Runs on disk: configurations, folders and locks, whatever trains in them, and the pictures."""
 
 import dataclasses
+import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from PIL import Image
 from minideconv import gan, nn
 from minideconv.gan import runs
 from minideconv.train import pictures
+from minideconv.train import run as run_module
 from minideconv.train.config import DEFAULT, FORMAT, PRESETS, Config
 from minideconv.train.lock import Lock
 from minideconv.train.run import DivergedError, Run, read_config
@@ -509,6 +512,18 @@ def test_fault_22_a_picture_that_fails_is_one_line_and_training_goes_on(tmp_path
         f"{name} could not be drawn: RuntimeError: no fonts here" for name in ("samples", "losses.png", "training.gif")
     ]
     assert len((tmp_path / "run" / "losses.csv").read_text().splitlines()) == 16 and run.saved_step == 15
+
+
+@pytest.mark.parametrize("share, draws", [(0, 6), (50, 2)])
+def test_curves_take_no_more_than_a_share_of_the_time(tmp_path, monkeypatch, share, draws):
+    """A clock that ticks when it is looked at: each drawing takes as long as an epoch does."""
+    drawn = []
+    monkeypatch.setattr(run_module, "PICTURES", share)
+    monkeypatch.setattr(run_module, "time", SimpleNamespace(monotonic=itertools.count().__next__))
+    monkeypatch.setattr(pictures, "draw_losses", lambda folder: drawn.append(folder))
+    with Run.create(tmp_path / "run", Walk(), Length(30)) as run:
+        run.train()
+    assert len(drawn) == draws
 
 
 def test_losses_of_every_name_and_sign_are_drawn(tmp_path):

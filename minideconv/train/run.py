@@ -32,6 +32,7 @@ import dataclasses
 import itertools
 import signal
 import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -41,6 +42,8 @@ from .config import Config
 from .lock import Lock
 from .state import DivergedError
 from .table import named, write_text
+
+PICTURES = 50           # parts of the time, of which drawing the curves may take one: with many steps it takes a second
 
 
 class Interrupted(Exception):
@@ -142,13 +145,14 @@ class Run:
         belongs to the step is saved.
 
         Checkpoints at every epoch's end, every `checkpoint_every` steps and at the end; samples at
-        every epoch's end and, while much changes, at steps 16, 32, 64, ... Ctrl-C acts at a step's
+        every epoch's end and, while much changes, at steps 16, 32, 64, ...; losses.png and health.png at
+        the end, and at an epoch's if they took less than a fiftieth of the time. Ctrl-C acts at a step's
         end: saves and raises Interrupted. warn(text) gets what the trainer's `watch` has to say, and
         a line about a picture that cannot be drawn, once. Raises DivergedError where a loss or a
         weight is no number any more, OSError, naming the file, where the disk takes no more; the
         last checkpoint is kept.
         """
-        config = self.config
+        config, drawn_again = self.config, 0.0
         self._warn, self._warned = warn, set()
         (self.folder / "samples").mkdir(exist_ok=True)
         with _DeferredInterrupt() as interrupt, table.Table(self.folder / "losses.csv", config.steps_per_epoch) as rows:
@@ -166,8 +170,10 @@ class Run:
                         self.save()
                 except DivergedError as error:
                     raise self._diverged(error) from None
-                if ends or interrupt.pressed:
+                if step == config.steps or interrupt.pressed or (ends and time.monotonic() >= drawn_again):
+                    began = time.monotonic()
                     self.draw_losses()
+                    drawn_again = began + PICTURES * (time.monotonic() - began)
                 if report:
                     report(step, losses)
                 if interrupt.pressed:
