@@ -204,6 +204,21 @@ def test_adam(dtype):
                    for pair in zip(found, (moved, g, mean, square), strict=True))
 
 
+@DTYPES
+def test_adam_ends_means_that_are_lost_beside_eps(dtype):
+    """Subnormal numbers, for which processors take long. They moved nothing; without eps they would."""
+    tiny = np.finfo(dtype).tiny
+    g, m, v = (np.array(numbers, dtype) for numbers in ((0, 0, np.nan, 1), (tiny, -tiny, 1, 1), (tiny, 2 * tiny, 1, 1)))
+    step = AdamStep(0.01, 0.9, 0.9, 1e-8, 0.0, 1.0, 1.0)
+    p = np.ones(4, dtype)
+    fast.adam(p, g, m, v, step)
+    assert np.array_equal(p, [1, 1, np.nan, p[3]], equal_nan=True) and p[3] < 1
+    assert np.array_equal(m[:2], [0, 0]) and np.isnan(m[2]) and v[0] == 0 and v[1] > tiny and np.isnan(v[2])
+    m, v = np.array([0, tiny], dtype), np.array([tiny, tiny], dtype)
+    fast.adam(np.ones(2, dtype), np.zeros(2, dtype), m, v, step._replace(eps=0.0))
+    assert 0 < m[1] < tiny and 0 < v[0] < tiny
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
 @pytest.mark.parametrize("shapes",
                          [((2, 3), (3, 4)), ((700, 300), (300, 130)), ((130, 300), (300, 700)), ((3, 400), (400, 2000)),

@@ -171,11 +171,17 @@ def normalise_input(g, x, affine, factors, out):
 
 @jit
 def adam(p, g, m, v, step):
+    """Means below the normal numbers become zero: beside eps they are nothing, but a processor takes many times as long
+    for them. Weights whose gradients are zero come there in some thousand steps, and stay: rounding keeps the last few.
+    """
     one, kind = p.dtype.type(1), p.dtype.type
+    least = kind(np.finfo(p.dtype).tiny if step.eps > 0 else 0)
     rate, root = kind(step.rate / step.correction1), kind(step.correction2 ** 0.5)
     keep1, keep2, eps, weight_decay = kind(step.beta1), kind(step.beta2), kind(step.eps), kind(step.weight_decay)
     for k in range(p.size):
         gradient = g[k] + weight_decay * p[k]
-        m[k] += (one - keep1) * (gradient - m[k])
-        v[k] = keep2 * v[k] + (one - keep2) * gradient * gradient
+        mean = m[k] + (one - keep1) * (gradient - m[k])
+        square = keep2 * v[k] + (one - keep2) * gradient * gradient
+        m[k] = 0 if abs(mean) < least else mean             # NaN stays
+        v[k] = 0 if square < least else square
         p[k] -= rate * m[k] / (np.sqrt(v[k]) / root + eps)
