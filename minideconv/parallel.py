@@ -91,8 +91,8 @@ def run(task, count: int, blas: bool = False) -> None:
 
     blas: whether tasks call NumPy's matrix products; BLAS then has one thread meanwhile (to set it
     takes as long as a small task, so it is not done for others). The caller's thread works too.
-    Inside a task, `run` works through its own tasks alone. A task's exception is raised here; what
-    has not begun then is left out.
+    Inside one of several tasks, `run` works through its own alone. A task's exception is raised
+    here; what has not begun then is left out.
     """
     if getattr(_thread, "inside", False) or (count == 1 and not blas):
         for index in range(count):

@@ -180,7 +180,7 @@ def correlate_by_columns(x, y, window, add, w):
     inner, lanes = len(w), PANEL_BYTES // w.itemsize
     apart, aside = -(-inner // ROWS) * ROWS + 16, -(-outputs // lanes) * lanes + 16
     many = max(16, min(DEPTH, TURNED // apart))
-    left, right = np.zeros(many * apart, x.dtype), np.zeros(many * aside, x.dtype)
+    left, right = np.zeros(many * apart, x.dtype), np.zeros(many * aside if outputs % lanes else 0, x.dtype)
     edge = np.zeros(ROWS * lanes, x.dtype)
     sight = _sight(x.shape, rows, columns, window)
     source, features, target = x.reshape(-1), y.reshape(-1), w.reshape(-1)
