@@ -36,7 +36,7 @@ import time
 import warnings
 from pathlib import Path
 
-from .. import storage
+from .. import parallel, storage
 from . import pictures, table
 from .config import Config
 from .lock import Lock
@@ -155,7 +155,9 @@ class Run:
         config, drawn_again = self.config, 0.0
         self._warn, self._warned = warn, set()
         (self.folder / "samples").mkdir(exist_ok=True)
-        with _DeferredInterrupt() as interrupt, table.Table(self.folder / "losses.csv", config.steps_per_epoch) as rows:
+        # BLAS is told once, not at each of many small products, to leave the threads to the engine's pool.
+        with (parallel.one_blas_thread, _DeferredInterrupt() as interrupt,
+              table.Table(self.folder / "losses.csv", config.steps_per_epoch) as rows):
             while self.steps_done < config.steps:
                 try:
                     losses = self.trainer.step()
