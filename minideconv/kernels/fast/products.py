@@ -159,27 +159,25 @@ def multiply(left, rows, right, out, depth, add, edge):
     half = lanes // 2
     for p in range(-(-out.columns // lanes)):
         j, wide = right.start + p * right.panel, min(lanes, out.columns - p * lanes)
+        size = lanes if WIDE and wide > half else half
         for r in range(0, rows, ROWS):
             place = left.start + r * left.row, left.row, left.step
             at, tall = out.start + r * out.line + p * lanes, min(ROWS, rows - r)
-            if WIDE and tall == ROWS and wide == lanes:
-                _whole(a, place, b, (j, right.apart), c, (at, out.line), depth, add)
-                continue
-            if WIDE and wide > half:                        # the block hangs over the matrix's edge
-                if add:
-                    copy_runs(edge, 0, lanes, c, at, out.line, tall, wide)
-                _whole(a, place, b, (j, right.apart), edge, (np.intp(0), lanes), depth, add)
-                copy_runs(c, at, out.line, edge, 0, lanes, tall, wide)
-                continue
-            for first in range(0, wide, half):
-                factor, target, many = (j + first, right.apart), at + first, min(half, wide - first)
-                if tall == ROWS and many == half:
-                    _half(a, place, b, factor, c, (target, out.line), depth, add)
+            for first in range(0, wide, size):
+                factor, target, many = (j + first, right.apart), at + first, min(size, wide - first)
+                if tall == ROWS and many == size:
+                    if size == lanes:
+                        _whole(a, place, b, factor, c, (target, out.line), depth, add)
+                    else:
+                        _half(a, place, b, factor, c, (target, out.line), depth, add)
+                    continue
+                if add:                                     # the block hangs over the matrix's edge
+                    copy_runs(edge, 0, size, c, target, out.line, tall, many)
+                if size == lanes:
+                    _whole(a, place, b, factor, edge, (np.intp(0), size), depth, add)
                 else:
-                    if add:
-                        copy_runs(edge, 0, half, c, target, out.line, tall, many)
-                    _half(a, place, b, factor, edge, (np.intp(0), half), depth, add)
-                    copy_runs(c, target, out.line, edge, 0, half, tall, many)
+                    _half(a, place, b, factor, edge, (np.intp(0), size), depth, add)
+                copy_runs(c, target, out.line, edge, 0, size, tall, many)
 
 
 @jit
