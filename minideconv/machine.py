@@ -62,12 +62,24 @@ def keep_memory() -> None:
     each time they cost 15 to 20 % of it. What the user has set in the environment (MALLOC_...)
     stays as it is.
     """
-    if not sys.platform.startswith("linux") or any(name.startswith("MALLOC_") for name in os.environ):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
+    mallopt = _c_library("mallopt")
+    if mallopt is not None and not any(name.startswith("MALLOC_") for name in os.environ):
         for option, value in ((-1, 1 << 30), (-3, 1 << 30)):        # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
             mallopt(option, value)
+
+
+def return_memory() -> None:
+    """Hand back once what `keep_memory` has kept: for what takes memory of another kind than a training step, such as
+    drawing. The next step has to take its own anew, which costs it some milliseconds.
+    """
+    malloc_trim = _c_library("malloc_trim")
+    if malloc_trim is not None:
+        malloc_trim(0)
+
+
+def _c_library(name: str):
+    """A function of glibc, or None where there is none."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None
 
 
 def _cpuinfo() -> str:

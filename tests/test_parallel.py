@@ -2,6 +2,7 @@
 BLAS's setting, and forks.
 """
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -313,6 +314,32 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_a_forked_child_computes_with_a_pool_of_its_own():
     result = subprocess.run([sys.executable, "-W", "ignore", "-c", FORK], capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
+
+
+MEMORY = """
+import numpy as np
+from minideconv import machine
+
+def resident():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
+
+machine.keep_memory()
+arrays = [np.ones(1 << 18) for _ in range(40)]      # 80 MB
+last = np.ones(1 << 18)
+del arrays
+kept = resident()
+machine.return_memory()
+print(kept - resident(), last[0])
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told")
+def test_freed_memory_is_kept_and_can_be_handed_back():
+    free = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    result = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, timeout=60, env=free)
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout.split()[0]) > 60_000       # kilobytes
 
 
 @pytest.mark.parametrize("n, error",

@@ -37,6 +37,7 @@ import warnings
 from pathlib import Path
 
 from .. import parallel, storage
+from ..machine import return_memory
 from . import pictures, table
 from .config import Config
 from .lock import Lock
@@ -206,6 +207,7 @@ class Run:
 
     def draw_losses(self) -> None:
         """losses.png, and health.png where the trainer has one."""
+        return_memory()
         with self._picture("losses.png"):
             pictures.draw_losses(self.folder, **getattr(self.trainer, "chart", {}))
         if hasattr(self.trainer, "draw_health"):
