@@ -5,6 +5,7 @@ Every vjp is written in operations on Tensors and uses the inputs, never the res
 broadcast as NumPy's do. Reductions and changes of shape have files of their own, and all operations
 are found here. They are bound to Tensor at the end.
 """
+import math
 from typing import Any
 
 import numpy as np
@@ -147,11 +148,12 @@ def astype(x: Any, dtype: Any) -> Tensor:
 
 
 @primitive
-def _matmul(a, b):
-    """(..., M, K) @ (..., K, L) -> (..., M, L); leading axes broadcast."""
-    return (kernels.active().matmul(a.array, b.array),
+def _matmul(a, b, bias=None):
+    """(..., M, K) @ (..., K, L) -> (..., M, L), plus a bias (L,) in every row; leading axes broadcast."""
+    return (kernels.active().matmul(a.array, b.array, None if bias is None else bias.array),
             lambda g: fit(_matmul(g, matrix_transpose(b)), a),
-            lambda g: fit(_matmul(matrix_transpose(a), g), b))
+            lambda g: fit(_matmul(matrix_transpose(a), g), b),
+            lambda g: fit(g, bias))
 
 
 def matmul(a: Any, b: Any) -> Tensor:
@@ -168,6 +170,27 @@ def matmul(a: Any, b: Any) -> Tensor:
     out = _matmul(rows, columns)
     shape = out.shape[:-2] + (out.shape[-2:-1] if a.ndim > 1 else ()) + (out.shape[-1:] if b.ndim > 1 else ())
     return out if shape == out.shape else reshape(out, shape)
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
+    """The affine map of a dense layer, y = x @ weight + bias: x (..., in), weight (in, out), bias (out,) -> (..., out).
+
+    Raises ValueError for shapes that do not fit.
+    """
+    x = as_tensor(x, weight if isinstance(weight, Tensor) else None)
+    weight = as_tensor(weight, x)
+    if weight.ndim != 2:
+        raise ValueError(f"weight must be (in, out), 2 axes; got shape {weight.shape}")
+    if x.shape[-1:] != weight.shape[:1]:
+        raise ValueError(f"x must have {weight.shape[0]} features on its last axis; got shape {x.shape}")
+    if bias is not None:
+        bias = as_tensor(bias, weight)
+        if bias.shape != weight.shape[1:]:
+            raise ValueError(f"bias must have one entry per output, shape {weight.shape[1:]}; got {bias.shape}")
+    if x.ndim == 2:
+        return _matmul(x, weight, bias)
+    rows = reshape(x, math.prod(x.shape[:-1]), x.shape[-1])                 # (..., in) -> (rows, in)
+    return reshape(_matmul(rows, weight, bias), *x.shape[:-1], weight.shape[1])
 
 
 def _reflected(operation):

@@ -30,7 +30,7 @@ PRODUCTS = {
     "conv": lambda result, x, w, *_, window, **__: 2 * len(x) * math.prod(window.features) * w.size,
     "conv_transpose": lambda result, y, w, *_, window, **__: 2 * len(y) * math.prod(window.features) * w.size,
     "conv_kernel": lambda result, x, y, *_, window, **__: 2 * len(x) * math.prod(window.features) * result.size,
-    "_matmul": lambda result, a, b: 2 * result.size * a.shape[-1],
+    "_matmul": lambda result, a, b, *_: 2 * result.size * a.shape[-1],
 }
 
 

@@ -226,7 +226,11 @@ def test_adam_ends_means_that_are_lost_beside_eps(dtype):
                           ((4000, 1), (1, 300)), ((0, 3), (3, 2)), ((700, 900), (900, 1)), ((1, 900), (900, 1300))])
 def test_matmul(dtype, shapes):
     a, b = (integers(np.random.default_rng(0), dtype, *shape) for shape in shapes)
-    assert_exact("matmul", np.einsum("...ik,...kj->...ij", a.astype(int), b.astype(int)).astype(dtype), a, b)
+    product = np.einsum("...ik,...kj->...ij", a.astype(int), b.astype(int)).astype(dtype)
+    assert_exact("matmul", product, a, b)
+    for kind in (dtype, np.float64):
+        bias = integers(np.random.default_rng(1), kind, b.shape[-1])
+        assert_exact("matmul", product + bias, a, b, bias)
 
 
 @pytest.mark.parametrize("shapes", [((3, 4), (3, 4)), ((3, 4), (4,)), ((900, 700), (900, 700)), ((9, 0), (9, 0))])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import minideconv as md
+import minideconv.functional as F
 from minideconv import Tensor, ops
 
 # ---- arithmetic
@@ -176,6 +177,24 @@ def test_matmul_names_both_shapes(a, b):
     with pytest.raises(ValueError) as raised:
         Tensor(np.ones(a)) @ Tensor(np.ones(b))
     assert str(a) in str(raised.value) and str(b) in str(raised.value)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (4, 2, 3), (0, 3), (2, 0, 3)])
+def test_linear_is_a_product_and_a_bias(shape):
+    x, weight, bias = whole(shape), whole((3, 5), 1), whole(5, 2)
+    assert equal(F.linear(x, weight), x @ weight)
+    assert equal(F.linear(Tensor(x), leaf(weight), leaf(bias)), x @ weight + bias)
+
+
+@pytest.mark.parametrize("shapes, words", [
+    (((2, 4), (3, 5)), r"x must have 3 features on its last axis; got shape \(2, 4\)"),
+    (((), (3, 5)), r"x must have 3 features on its last axis; got shape \(\)"),
+    (((2, 3), (3,)), r"weight must be \(in, out\), 2 axes; got shape \(3,\)"),
+    (((2, 3), (3, 5), (1, 5)), r"bias must have one entry per output, shape \(5,\); got \(1, 5\)"),
+])
+def test_linear_names_what_does_not_fit(shapes, words):
+    with pytest.raises(ValueError, match=words):
+        F.linear(*map(np.ones, shapes))
 
 
 # ---- linear maps and their transposes, exactly

@@ -23,7 +23,7 @@ WRITTEN_OUT = {             # rules that say little in the source's words
     "max": ("g where x is largest, else 0",),
     "min": ("g where x is smallest, else 0",),
     "_to_extremes": ("sum of g where x is largest or smallest",),
-    "_matmul": ("g @ b transposed", "a transposed @ g"),
+    "_matmul": ("g @ b transposed", "a transposed @ g", "sum of g over the rows"),
     "_broadcast_to": ("sum of g over the repeated axes",),
     "_where": ("g where the condition holds, else 0", "g where it does not, else 0"),
 }

@@ -222,9 +222,9 @@ def add(a, b):
     return a + b
 
 
-def matmul(a, b):
-    """np.matmul: (..., M, K) @ (..., K, L) -> (..., M, L)."""
-    return np.matmul(a, b)
+def matmul(a, b, bias=None):
+    """np.matmul: (..., M, K) @ (..., K, L) -> (..., M, L); plus a bias (L,) in every row, if there is one."""
+    return np.matmul(a, b) if bias is None else np.matmul(a, b) + bias
 
 
 def sum(x, axes, keepdims):

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import functional as F
 from .. import shapes
-from ..ops import matmul, reshape
+from ..ops import reshape
 from ..tensor import Tensor, as_tensor, parameter
 from . import init
 from .module import Module
@@ -49,15 +49,7 @@ class Linear(Module):
         self.bias = parameter(init.uniform((out_features,), bound, rng=rng)) if bias else None
 
     def forward(self, x: Any) -> Tensor:
-        x = as_tensor(x, self.weight)
-        if x.shape[-1:] != self.weight.shape[:1]:
-            raise ValueError(f"x must have {self.weight.shape[0]} features on its last axis; got shape {x.shape}")
-        if x.ndim <= 2:
-            y = matmul(x, self.weight)
-        else:                                                               # matmul takes matrices only
-            rows = reshape(x, int(np.prod(x.shape[:-1])), x.shape[-1])      # (..., in) -> (rows, in)
-            y = reshape(matmul(rows, self.weight), *x.shape[:-1], self.weight.shape[1])
-        return y if self.bias is None else y + self.bias
+        return F.linear(x, self.weight, self.bias)
 
     def describe(self) -> str:
         return f"{self.weight.shape[0]}, {self.weight.shape[1]}, bias={self.bias is not None}"

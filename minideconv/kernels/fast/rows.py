@@ -153,8 +153,16 @@ def join(arrays, axis):
     return out
 
 
-def matmul(a, b):
-    """np.matmul with products of its own for large float matrices."""
+def matmul(a, b, bias=None):
+    """np.matmul with products of its own for large float matrices; plus a bias in every row."""
+    out = _product(a, b)
+    if bias is None or np.result_type(out, bias) != out.dtype:
+        return out if bias is None else out + bias
+    parallel.over_rows(lambda out: np.add(out, bias, out=out), out)
+    return out
+
+
+def _product(a, b):
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
         with parallel.one_blas_thread:
             return np.matmul(a, b)
