@@ -1,11 +1,11 @@
-"""Shifts by whole pixels: against loops, and their gradients."""
+"""Shifts by whole pixels: against loops, and their gradients. Blurred images: against loops."""
 
 import numpy as np
 import pytest
 
 import minideconv as md
 from minideconv import Tensor
-from minideconv.data.augment import random_shift, shift
+from minideconv.data.augment import gaussian_blur, random_shift, shift
 
 OFFSETS = np.array([[0, 0], [1, 0], [0, -1], [-2, 3], [5, 0], [-4, -4], [9, -9]])
 
@@ -88,3 +88,28 @@ def test_bad_arguments_of_shift(images, offsets, error, words):
 def test_bad_arguments_of_random_shift(most, rng, error, words):
     with pytest.raises(error, match=words):
         random_shift(np.zeros((2, 3, 3, 1)), most, rng)
+
+
+@pytest.mark.parametrize("dtype, sigma", [(np.float64, 0.7), (np.float32, 1), (np.float64, np.float32(3.0))])
+def test_a_blurred_pixel_is_a_mean_of_all_weighted_by_distance(dtype, sigma):
+    images = whole(3, 5, 4, 2).astype(dtype)
+    blurred = gaussian_blur(images, sigma)
+    assert blurred.dtype == dtype
+    for i, j in np.ndindex(5, 4):
+        weights = {(k, l): np.exp(-((i - k) ** 2 + (j - l) ** 2) / (2 * float(sigma) ** 2))
+                   for k, l in np.ndindex(5, 4)}
+        mean = sum(weight * images[:, k, l] for (k, l), weight in weights.items()) / sum(weights.values())
+        assert np.allclose(blurred[:, i, j], mean, rtol=0, atol=1e-5 if dtype is np.float32 else 1e-12)
+    assert gaussian_blur(images[:0], sigma).shape == (0, 5, 4, 2)
+
+
+@pytest.mark.parametrize("images, sigma, error, words", [
+    (np.zeros((2, 3, 3)), 1, ValueError, r"\(N, H, W, C\), got \(2, 3, 3\)"),
+    (np.zeros((2, 3, 3, 1), np.uint8), 1, TypeError, "images must be an array of floats, got uint8"),
+    ([[1.0]], 1, TypeError, "images must be an array of floats, got list"),
+    (np.zeros((2, 3, 3, 1)), 0, ValueError, "sigma must be above 0 pixels, and finite; got 0"),
+    (np.zeros((2, 3, 3, 1)), np.inf, ValueError, "got inf"),
+    (np.zeros((2, 3, 3, 1)), "1", TypeError, "sigma must be a number of pixels, got '1'")])
+def test_bad_arguments_of_a_blur(images, sigma, error, words):
+    with pytest.raises(error, match=words):
+        gaussian_blur(images, sigma)

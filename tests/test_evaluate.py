@@ -57,6 +57,15 @@ def test_a_run_is_measured_drawn_and_told(run, capsys):
     assert evaluate_run(run, count=40, seed=1).report["parzen"] != found["parzen"]
 
 
+def test_what_learned_from_blurred_images_is_named_as_such(tmp_path, capsys):
+    with gan.new_run(tmp_path / "soft", data="strokes", conditional=True, steps=1, width=2, batch_size=8, latent=5,
+                     blur=0.75) as opened:
+        opened.train(warn=lambda text: None)
+    code, out, _ = run_cli(capsys, "evaluate", tmp_path / "soft", "--count", 10)
+    assert code == 0 and out.startswith("10 samples, data strokes, learned from images blurred by 0.75 pixels\n")
+    assert json.loads((tmp_path / "soft" / "evaluation.json").read_text())["blur"] == 0.75
+
+
 def test_scaled_latents_stand_beside_no_published_figure(run, capsys):
     code, out, _ = run_cli(capsys, "evaluate", run, "--count", 20, "--scale", 0.5)
     assert code == 0 and "latents scaled by 0.5" in out and "not comparable, their protocol is latents as they" in out

@@ -401,6 +401,17 @@ def test_samples_and_generator_npz_are_the_averages_and_both_are_kept(tmp_path):
     assert trainer.generator.training and not trainer.average.training
 
 
+def test_d_sees_real_images_blurred_and_fake_ones_as_they_are():
+    seen = []
+    sharp, trainer = make(penalty="none"), make(penalty="none", blur=0.7)
+    judge = trainer.discriminator.forward
+    trainer.discriminator.forward = lambda x, labels: seen.append(x.data) or judge(x, labels)
+    trainer.step()
+    real, labels = sharp._next_batch()
+    fake = sharp.generator(sharp._draw_latents(len(real), sharp.rng), labels).data
+    assert np.array_equal(seen[0], np.concatenate([data.augment.gaussian_blur(real, 0.7), fake]))
+
+
 def test_packs_are_consecutive_images_joined_on_channels():
     trainer = make(images(24, channels=2), classes=0, packing=3)
     batch = np.arange(6 * 8 * 8 * 2, dtype=np.float32).reshape(6, 8, 8, 2)
@@ -432,7 +443,7 @@ def test_d_sees_real_and_fake_images_moved_and_g_learns_through_the_move():
 # ---- exactness
 
 SETTINGS = [
-    dict(penalty_every=3, shift=1, weight_decay=1e-4),
+    dict(penalty_every=3, shift=1, blur=0.7, weight_decay=1e-4),
     dict(classes=0, packing=2, smoothing=0.1, penalty="wgan-gp", penalty_every=2, average=0.0),
     dict(penalty="spectral", loss="hinge", networks="radford"),
     dict(networks="mlp", loss="relativistic", penalty="r1r2", penalty_every=2),
@@ -534,7 +545,7 @@ def test_every_preset_trains_saves_and_samples(preset, tmp_path):
     (dict(smoothing=-0.1), "smoothing must be at least 0"), (dict(penalty_every=0), "penalty_every must be at least 1"),
     (dict(penalty_weight=float("nan")), "penalty_weight must be at least 0; got nan"),
     (dict(decay_from=1.5), "decay_from"),
-    (dict(shift=-1), "shift must be at least 0"),
+    (dict(shift=-1), "shift must be at least 0"), (dict(blur=-1.0), "blur must be at least 0"),
 ])
 def test_settings_that_do_not_fit_are_named(settings, words):
     with pytest.raises(ValueError, match=words):
@@ -545,8 +556,9 @@ def test_points_are_no_images():
     points = np.random.default_rng(0).random((24, 2), np.float32)
     with pytest.raises(ValueError, match="networks conditional are not for points, which need --preset ring or grid"):
         make(points)
-    with pytest.raises(ValueError, match="shift moves images"):
-        make(points, networks="points", shift=1)
+    for settings, words in (({"shift": 1}, "shift moves images"), ({"blur": 1.0}, "blur is of images")):
+        with pytest.raises(ValueError, match=words):
+            make(points, networks="points", **settings)
     for networks in OF_POINTS:
         packed = make(points, networks=networks, packing=2, classes=0, penalty_every=1)
         assert packed.step()["discriminator_penalty"] > 0 and packed.samples().shape == (2500, 2)

@@ -29,6 +29,7 @@ RECIPE = {              # settings of Config by the option's name: (kind, metava
     "penalty_every": (whole(1), "K", "the penalty in every K-th step, K times as much (default {})"),
     "packing": (whole(1), "K", "samples that D judges together, PacGAN; unconditional runs (default {})"),
     "shift": (whole(0), "PIXELS", "move real and fake images by up to so many (default {})"),
+    "blur": (real(0), "SIGMA", "blur the real images by so many pixels: G learns smoother ones (default {:g})"),
     "smoothing": (real(0, 0.99), "S", "D's target for real images is 1 - S (default {:g})"),
     "learning_rate": (real(0), "RATE", "of Adam, for both networks (default {:g})"),
     "beta1": (real(0, 0.99999), "B", "Adam's memory of gradients (default {:g})"),

@@ -1,11 +1,14 @@
-"""Move images by whole pixels: more data from few, if the task does not mind where a thing stands.
+"""Move images by whole pixels: more data from few, if the task does not mind where a thing stands. And blur them.
 
 In a GAN real and fake images alike have to be moved before D sees them, or G learns to make moved ones; and G's
 gradient has to come back through the move. Shifting is linear, and its transpose is shifting back.
 """
+import functools
+from numbers import Real
 
 import numpy as np
 
+from .. import kernels
 from ..primitives import primitive
 from ..tensor import Tensor
 
@@ -47,6 +50,34 @@ def random_shift(images, most: int, rng: np.random.Generator):
     if not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng must be a np.random.Generator, got {type(rng).__name__}")
     return shift(images, rng.integers(-most, most, size=(len(images), 2), endpoint=True))
+
+
+def gaussian_blur(images: np.ndarray, sigma: float) -> np.ndarray:
+    """Return images (N, H, W, C), float32 or float64, blurred by a Gaussian of standard deviation `sigma` > 0 pixels.
+
+    A pixel is a mean of those of its image, weighted by exp(-distance**2 / (2 * sigma**2)). Raises TypeError for other
+    types, ValueError for other shapes and sigmas.
+    """
+    if not isinstance(images, np.ndarray) or images.dtype.kind != "f":
+        raise TypeError(f"images must be an array of floats, got {getattr(images, 'dtype', type(images).__name__)}")
+    if images.ndim != 4:
+        raise ValueError(f"images must have the shape (N, H, W, C), got {images.shape}")
+    if isinstance(sigma, bool) or not isinstance(sigma, Real):
+        raise TypeError(f"sigma must be a number of pixels, got {sigma!r}")
+    if not 0 < sigma < np.inf:
+        raise ValueError(f"sigma must be above 0 pixels, and finite; got {sigma}")
+    (count, height, width, channels), matmul = images.shape, kernels.active().matmul
+    down, across = (_weights(size, float(sigma)).astype(images.dtype) for size in (height, width))
+    rows = matmul(down, images.reshape(count, height, width * channels))
+    return matmul(across, rows.reshape(count * height, width, channels)).reshape(images.shape)
+
+
+@functools.lru_cache(maxsize=8)
+def _weights(size: int, sigma: float) -> np.ndarray:
+    """The blur of a line of pixels as a matrix (size, size): row i has the weights of pixel i's mean."""
+    distances = np.subtract.outer(np.arange(size), np.arange(size))
+    weights = np.exp(-distances ** 2 / (2 * sigma ** 2))
+    return weights / weights.sum(axis=1, keepdims=True)
 
 
 def _moved(images, offsets):

@@ -28,6 +28,8 @@ def check(config, images, labels) -> None:
                          f"(--unconditional); got {config.packing}, {config.classes} classes")
     if config.shift and len(config.image_shape) == 1:
         raise ValueError(f"shift moves images by pixels, and points have none; got {config.shift}")
+    if config.blur and len(config.image_shape) == 1:
+        raise ValueError(f"blur is of images, and points have no pixels; got {config.blur}")
     if config.smoothing and not LOSSES[config.loss].smooths:
         smooth = ", ".join(name for name, loss in LOSSES.items() if loss.smooths)
         raise ValueError(f"smoothing is for the losses {smooth}; got {config.smoothing} with {config.loss}")
@@ -35,8 +37,8 @@ def check(config, images, labels) -> None:
 
 # Setting -> (least, and what it must stay below).
 RANGES = {"penalty_weight": (0, float("inf")), "penalty_end": (0, float("inf")), "penalty_every": (1, float("inf")),
-          "packing": (1, float("inf")), "shift": (0, float("inf")), "smoothing": (0, 1), "average": (0, 1),
-          "latent": (1, float("inf")), "width": (2, float("inf")), "steps": (1, float("inf")),
+          "packing": (1, float("inf")), "shift": (0, float("inf")), "blur": (0, float("inf")), "smoothing": (0, 1),
+          "average": (0, 1), "latent": (1, float("inf")), "width": (2, float("inf")), "steps": (1, float("inf")),
           "learning_rate": (0, float("inf")), "weight_decay": (0, float("inf")), "classes": (0, float("inf")),
           "seed": (0, float("inf"))}
 

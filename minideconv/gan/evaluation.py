@@ -49,6 +49,8 @@ def evaluate_run(folder, *, count: int | None = None, seed: int = 0, scale: floa
     labels = _in_names_of(real, config, labels)
     report = measure(samples, labels, real, progress, scale)
     about = {"run": Path(folder).resolve().name, "step": _step(folder), "seed": seed}
+    if config.blur:
+        about["blur"] = config.blur
     return Evaluation({**about, **report}, samples, labels, real)
 
 

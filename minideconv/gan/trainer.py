@@ -7,7 +7,7 @@ import json
 import numpy as np
 
 from .. import optim
-from ..data.augment import random_shift
+from ..data.augment import gaussian_blur, random_shift
 from ..states import random_state, restore_random
 from ..tensor import Tensor, no_grad
 from ..train.config import Config
@@ -78,6 +78,8 @@ class Trainer:
         images = self.images[chosen].astype(np.float32)
         if self.images.dtype == np.uint8:
             images /= np.float32(255)
+        if self.config.blur:
+            images = gaussian_blur(images, self.config.blur)
         return images, None if self.labels is None else self.labels[chosen]
 
     def step(self) -> dict:

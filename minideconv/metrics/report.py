@@ -187,7 +187,8 @@ def table(report: dict) -> str:
     """Return what `evaluate` found as lines of text, each figure with its protocol and the published ones below it."""
     scale = report.get("scale", 1)
     lines = [f"{report['samples']} samples, data {report['source']}"
-             + ("" if scale == 1 else f", latents scaled by {scale:g}: less variety if below 1")]
+             + ("" if scale == 1 else f", latents scaled by {scale:g}: less variety if below 1")
+             + (f", learned from images blurred by {report['blur']:g} pixels" if "blur" in report else "")]
     for key, part in report.items():
         if key in _SECTIONS:
             title, rows = _SECTIONS[key](part)

@@ -25,6 +25,7 @@ DEFAULT = {
     "batch_size": 64,
     "packing": 1,
     "shift": 0,
+    "blur": 0.0,
     "smoothing": 0.0,
     "seed": 0,
     "latent": 64,
@@ -108,6 +109,7 @@ class Config(Schedule):
     batch_size: int = None
     packing: int = None             # images that D sees at once
     shift: int = None               # pixels that D's images are moved by, at most
+    blur: float = None              # of the real images, standard deviation in pixels; 0: none
     smoothing: float = None         # what D's target for real images lacks to 1
     seed: int = None
     latent: int = None              # numbers that an image is made from
