@@ -562,6 +562,7 @@ def test_points_are_no_images():
     for networks in OF_POINTS:
         packed = make(points, networks=networks, packing=2, classes=0, penalty_every=1)
         assert packed.step()["discriminator_penalty"] > 0 and packed.samples().shape == (2500, 2)
+        assert np.allclose(packed.samples(70), packed.samples()[:70], rtol=0, atol=1e-6)
 
 
 def test_the_grids_networks_work_in_units_of_its_spread():

@@ -31,9 +31,9 @@ class Game:
         self.steps_done += 1
         return gan.play_round(self.players, self.loss, real, latents)
 
-    def samples(self):
+    def samples(self, count):
         with no_grad():
-            return self.generator(Tensor(np.random.default_rng(1).standard_normal((64, 4), np.float32))).numpy()
+            return self.generator(Tensor(np.random.default_rng(1).standard_normal((64, 4), np.float32))[:count]).numpy()
 
     def watched(self, steps):
         """All that is said of `steps` steps, as lines, and the Health that said it."""

