@@ -1,4 +1,4 @@
-"""Move images by whole pixels: more data from few, if the task does not mind where a thing stands. And blur them.
+"""Move images by whole pixels: more data from few, if the task does not mind where a thing stands; or blur them.
 
 In a GAN real and fake images alike have to be moved before D sees them, or G learns to make moved ones; and G's
 gradient has to come back through the move. Shifting is linear, and its transpose is shifting back.
