@@ -63,7 +63,9 @@ def test_what_learned_from_blurred_images_is_named_as_such(tmp_path, capsys):
         opened.train(warn=lambda text: None)
     code, out, _ = run_cli(capsys, "evaluate", tmp_path / "soft", "--count", 10)
     assert code == 0 and out.startswith("10 samples, data strokes, learned from images blurred by 0.75 pixels\n")
-    assert json.loads((tmp_path / "soft" / "evaluation.json").read_text())["blur"] == 0.75
+    found = evaluate_run(tmp_path / "soft", count=10)
+    assert found.report["blur"] == json.loads((tmp_path / "soft" / "evaluation.json").read_text())["blur"] == 0.75
+    assert "blurred by 0.75 pixels" in sheet(*found).get_suptitle()
 
 
 def test_scaled_latents_stand_beside_no_published_figure(run, capsys):

@@ -47,6 +47,8 @@ def _headline(report):
     parts = [f"{report['samples']} samples, data {report['source']}"]
     if "scale" in report:
         parts.append(f"latents scaled by {report['scale']:g}: no published figure compares")
+    if "blur" in report:
+        parts.append(f"learned from images blurred by {report['blur']:g} pixels")
     if "distance" in report:
         floor = report["distance"]["floor"]
         parts.append(f"digit-feature distance {report['distance']['distance']:.2f}"
