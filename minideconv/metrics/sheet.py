@@ -43,12 +43,12 @@ def _images(report, samples, labels, real):
 
 
 def _headline(report):
-    """The figures that one looks for first, in a line."""
-    parts = [f"{report['samples']} samples, data {report['source']}"]
+    """What was measured and the figures that one looks for first, in a line; in two where there is more to say."""
+    about, parts = [f"{report['samples']} samples, data {report['source']}"], []
     if "scale" in report:
-        parts.append(f"latents scaled by {report['scale']:g}: no published figure compares")
+        about.append(f"latents scaled by {report['scale']:g}: no published figure compares")
     if "blur" in report:
-        parts.append(f"learned from images blurred by {report['blur']:g} pixels")
+        about.append(f"learned from images blurred by {report['blur']:g} pixels")
     if "distance" in report:
         floor = report["distance"]["floor"]
         parts.append(f"digit-feature distance {report['distance']['distance']:.2f}"
@@ -57,7 +57,7 @@ def _headline(report):
         parts.append(f"Parzen {report['parzen']['mean']:.0f} nats")
     if "neighbour_error" in report:
         parts.append(f"1-NN error {100 * report['neighbour_error']['error']:.2f} %")
-    return "; ".join(parts)
+    return "\n".join(["; ".join(about), "; ".join(parts)]) if len(about) > 1 else "; ".join(about + parts)
 
 
 def _in_columns(count, classes, wanted):
