@@ -57,7 +57,8 @@ def _headline(report):
         parts.append(f"Parzen {report['parzen']['mean']:.0f} nats")
     if "neighbour_error" in report:
         parts.append(f"1-NN error {100 * report['neighbour_error']['error']:.2f} %")
-    return "\n".join(["; ".join(about), "; ".join(parts)]) if len(about) > 1 else "; ".join(about + parts)
+    lines = filter(None, ("; ".join(about), "; ".join(parts)))      # of points there are no such figures
+    return ("\n" if len(about) > 1 else "; ").join(lines)
 
 
 def _in_columns(count, classes, wanted):
