@@ -10,6 +10,7 @@ import sys
 import warnings
 from types import SimpleNamespace
 
+import matplotlib  # and so these tests draw in this process
 import numpy as np
 import pytest
 from PIL import Image
@@ -476,8 +477,6 @@ def test_fault_26_a_full_disk_names_the_table_and_keeps_the_checkpoint(tmp_path)
 @pytest.fixture
 def reader_settings(monkeypatch):
     """A reader who wants LaTeX, serifs and everything black, on a machine without LaTeX."""
-    import matplotlib
-
     with matplotlib.rc_context(
         {
             "text.usetex": True,
@@ -519,8 +518,8 @@ def test_curves_take_no_more_than_a_share_of_the_time(tmp_path, monkeypatch, sha
     """A clock that ticks when it is looked at: each drawing takes as long as an epoch does."""
     drawn = []
 
-    def draw(folder):
-        drawn.append((folder / "losses.png").touch())
+    def draw(folder, title, levels):
+        drawn.append((tmp_path / "run" / "losses.png").touch())
 
     monkeypatch.setattr(run_module, "PICTURES", share)
     monkeypatch.setattr(run_module, "time", SimpleNamespace(monotonic=itertools.count().__next__))
@@ -528,6 +527,51 @@ def test_curves_take_no_more_than_a_share_of_the_time(tmp_path, monkeypatch, sha
     with Run.create(tmp_path / "run", Walk(), Length(30)) as run:
         run.train()
     assert len(drawn) == draws
+
+
+BESIDE = """
+import sys
+import numpy as np
+from minideconv import gan
+from minideconv.train import beside, pictures
+from minideconv.train.run import Run
+
+images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), np.uint8)
+config = gan.Config(data="test", image_shape=(8, 8, 1), count=40, checksum=7, batch_size=8, steps=20, width=2)
+said = []
+with Run.create("run", gan.Trainer(config, images), config) as run:
+    run.train(warn=said.append)
+try:
+    beside.call(pictures.draw_losses)
+except ChildProcessError as error:
+    said.append(str(error))
+print("matplotlib" in sys.modules, len(said), said[-1].split(":")[0])
+"""
+
+
+def test_a_training_that_has_not_loaded_matplotlib_draws_beside(tmp_path):
+    """And finds the same packages there, whatever lies in the current folder, and draws the same pictures."""
+    for name in ("json", "numpy", "matplotlib", "minideconv"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('this is the wrong one')\n")
+    (tmp_path / "program").mkdir()
+    (tmp_path / "program" / "train.py").write_text(BESIDE)
+    done = subprocess.run(
+        [sys.executable, "program/train.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+    assert done.stdout.split() == ["False", "1", "TypeError"], done.stdout + done.stderr
+    drawn = [tmp_path / "run" / name for name in ("losses.png", "health.png")]
+    there = [path.read_bytes() for path in drawn]
+    for path in drawn:
+        path.unlink()
+    images, config = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), np.uint8), read_config(tmp_path / "run")
+    with Run.resume(tmp_path / "run", gan.Trainer(config, images), config) as run:
+        run.draw_losses()
+    assert [path.read_bytes() for path in drawn] == there
 
 
 def test_losses_of_every_name_and_sign_are_drawn(tmp_path):

@@ -16,6 +16,7 @@ import numpy as np
 from ..data.points import MODES
 from ..draw.figure import PALETTE, new_figure, style
 from ..metrics.neighbours import squared_distances
+from ..train.pictures import save_figure
 
 PATIENCE = 256          # steps that a sign must last; samples are looked at twice in that time
 EVERY = 8               # steps between two measurements of gradients and weights
@@ -166,7 +167,8 @@ class Health:
         """Go on from a state_dict; from an empty one, of a checkpoint older than this, as from the start."""
         if state:
             for name in ("losses", "measured", "looked"):
-                setattr(self, name, np.array(state[name]))
+                columns = getattr(self, name).shape[1]
+                setattr(self, name, np.array(state[name]).reshape(-1, columns))
             self.usual_gradient, self.said = float(state["usual_gradient"]), json.loads(str(state["said"]))
 
 
@@ -267,6 +269,13 @@ def draw(health: Health):
             axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
         axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def save(path, balance, state: dict) -> None:
+    """`draw` as PNG, of a Health's balance and its state_dict, whose arrays may be lists."""
+    health = Health(balance)
+    health.load_state_dict(state)
+    save_figure(path, draw(health))
 
 
 def _curve(axes, steps, values, colour, line, label):

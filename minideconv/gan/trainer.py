@@ -10,8 +10,9 @@ from .. import optim
 from ..data.augment import gaussian_blur, random_shift
 from ..states import random_state, restore_random
 from ..tensor import Tensor, no_grad
+from ..train import beside
 from ..train.config import Config
-from ..train.pictures import class_grid, save_figure, save_grid, save_scatter
+from ..train.pictures import class_grid, save_grid, save_scatter
 from ..train.state import collect, random_generators, restore
 from . import health
 from .average import RunningAverage
@@ -141,7 +142,8 @@ class Trainer:
 
     def draw_health(self, path) -> None:
         """What was watched so far, as PNG."""
-        save_figure(path, health.draw(self.health))
+        state = {name: value.tolist() for name, value in self.health.state_dict().items()}
+        beside.call(health.save, str(path), self.health.balance, state)
 
     @property
     def _shown(self):

@@ -37,8 +37,7 @@ import warnings
 from pathlib import Path
 
 from .. import parallel, storage
-from ..machine import return_memory
-from . import pictures, table
+from . import beside, pictures, table
 from .config import Config
 from .lock import Lock
 from .state import DivergedError
@@ -207,9 +206,9 @@ class Run:
 
     def draw_losses(self) -> None:
         """losses.png, and health.png where the trainer has one."""
-        return_memory()
         with self._picture("losses.png"):
-            pictures.draw_losses(self.folder, **getattr(self.trainer, "chart", {}))
+            chart = {"title": "Losses", "levels": {}, **getattr(self.trainer, "chart", {})}
+            beside.call(pictures.draw_losses, str(self.folder), chart["title"], chart["levels"])
         if hasattr(self.trainer, "draw_health"):
             with self._picture("health.png"):
                 self.trainer.draw_health(self.folder / "health.png")
