@@ -44,7 +44,8 @@ def sigmoid(x):
     """1 / (1 + exp(-x)), without overflow."""
     small = np.exp(-np.abs(x.array))
     below = 1 + small
-    y, slope = np.where(x.array >= 0, 1, small) / below, small / (below * below)        # y * (1 - y), no cancellation
+    above = np.maximum(small, x.array >= 0)             # 1 where x >= 0, which np.where takes ten times as long to find
+    y, slope = above / below, small / (below * below)                                   # y * (1 - y), no cancellation
     return y, lambda g: g * (sigmoid(x) * sigmoid(-x) if recording() else slope)
 
 

@@ -184,7 +184,7 @@ def _transform(layer, way, x, w, bias, slope, y) -> list:
     else:
         before, after, inner, length = Side(x, plan.features), Side(y, plan.images), layer.outputs, layer.entry
     weights = Weights(plain(w), way == "scatter", panels(layer.blocks, inner, length, layer.dtype))
-    work, finite = plan.work(), np.ones(len(plan.pieces), bool)
+    work, finite = plan.work(), np.empty(len(plan.pieces), bool)
     if bias is None:
         bias = np.zeros(0 if slope == 1 else y.shape[3], y.dtype)
     rest = Rest(plain(bias), float(slope))
@@ -195,6 +195,8 @@ def _transform(layer, way, x, w, bias, slope, y) -> list:
         products = parallel.scratch("products", (plan.rows, length), layer.dtype)
         transform(work, before, weights, after, plan.cover, rest, room, parts, products, finite)
     parallel.run(task, parallel.num_threads())
+    if finite.all():
+        return []
     redo = plan.pieces[~finite][:, [0, 1, 4, 5] if way == "gather" else slice(4)]
     return [parallel.Chunk(*numbers) for numbers in redo.tolist()]
 
