@@ -28,7 +28,10 @@ def test_everything_that_fits_images_with_labels(small):
                            "nearest"]
     assert json.loads(json.dumps(found)) == found
     assert found["samples"] == 400 and found["parzen"]["count"] == 400 and not found["parzen"]["by_protocol"]
-    assert 0 < found["neighbour_error"]["error"] < 0.5
+    share, count = found["neighbour_error"]["error"], len(data.load("strokes", "test")[0])
+    wrong = np.arange(count) < round(share * count)
+    assert 0 < share < 0.5 and np.isclose(found["neighbour_error"]["standard_error"], wrong.std() / count ** 0.5)
+    assert f"{100 * share:.2f} +- {100 * wrong.std() / count ** 0.5:.2f} %" in table(found)
     assert len(found["distance"]["classifier"]) == 64
     features = [judge(part)[0] for part in (images, data.load("strokes", "test")[0], data.load("strokes")[0])]
     for key, part in (("distance", features[0]), ("floor", features[1])):

@@ -51,7 +51,8 @@ def evaluate(samples, labels=None, source="mnist", folder=None, progress=quiet) 
     Keys: "source", "samples", and as far as they apply
         coverage         points: modes, high quality (see modes.py)
         parzen           mean, error and sigma, in nats; sources with a test split
-        neighbour_error  error; labels, and a source with a test split
+        neighbour_error  error, and its standard error, as of so many test images that are right or wrong by chance;
+                         labels, and a source with a test split
         distance         the digit-feature distance, its floor (None without a test split), and the classifier's hash
         precision_recall precision and recall, and those of as many real test images
         classes          shares of the ten digits, of samples that the classifier is sure of, and of those that it reads
@@ -118,7 +119,8 @@ def _by_protocol(samples, labels, real, scale, progress):
     if labels is not None:
         count = min(len(samples), TEACHERS)
         error = error_rate(samples[:count], labels[:count], test.images, test.labels, progress)
-        report["neighbour_error"] = {"error": error, "count": count, "by_protocol": theirs and count == TEACHERS}
+        report["neighbour_error"] = {"error": error, "standard_error": (error * (1 - error) / len(test.images)) ** 0.5,
+                                     "count": count, "by_protocol": theirs and count == TEACHERS}
     return report
 
 
@@ -208,7 +210,7 @@ def _parzen_rows(part):
 
 def _error_rows(part):
     return (f"1-nearest-neighbour test error: Euclidean, pixels in [0, 1], {part['count']} samples with labels",
-            [("these samples", f"{100 * part['error']:.2f} %")])
+            [("these samples", f"{100 * part['error']:.2f} +- {100 * part['standard_error']:.2f} %")])
 
 
 def _coverage_rows(part):
