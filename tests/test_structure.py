@@ -35,8 +35,8 @@ ORDER = """
     draw/__init__.py  draw/figure.py
     models/__init__.py  models/dcgan.py  models/conditional.py  models/mlp.py  models/spectral.py
     models/pair.py  models/unet.py  models/super_resolution.py  models/classifier.py
-    train/__init__.py  train/state.py  train/config.py  train/lock.py  train/pictures.py  train/table.py
-    train/beside.py  train/run.py  train/supervised.py  train/distillation.py
+    train/__init__.py  train/state.py  train/config.py  train/lock.py  train/beside.py  train/pictures.py
+    train/table.py  train/run.py  train/supervised.py  train/distillation.py
     metrics/classifier.py  metrics/report.py  metrics/sheet.py
     gan/health.py  gan/round.py  gan/losses.py  gan/penalties.py  gan/networks.py  gan/average.py  gan/check.py
     gan/trainer.py  gan/sample.py  gan/latent.py  gan/evaluation.py  gan/runs.py  gan/translation.py  gan/__init__.py

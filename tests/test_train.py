@@ -518,8 +518,8 @@ def test_curves_take_no_more_than_a_share_of_the_time(tmp_path, monkeypatch, sha
     """A clock that ticks when it is looked at: each drawing takes as long as an epoch does."""
     drawn = []
 
-    def draw(folder, title, levels):
-        drawn.append((tmp_path / "run" / "losses.png").touch())
+    def draw(folder):
+        drawn.append((folder / "losses.png").touch())
 
     monkeypatch.setattr(run_module, "PICTURES", share)
     monkeypatch.setattr(run_module, "time", SimpleNamespace(monotonic=itertools.count().__next__))
@@ -542,7 +542,7 @@ said = []
 with Run.create("run", gan.Trainer(config, images), config) as run:
     run.train(warn=said.append)
 try:
-    beside.call(pictures.draw_losses)
+    beside.save("run/none.png", pictures.losses_figure)
 except ChildProcessError as error:
     said.append(str(error))
 print("matplotlib" in sys.modules, len(said), said[-1].split(":")[0])
@@ -564,6 +564,7 @@ def test_a_training_that_has_not_loaded_matplotlib_draws_beside(tmp_path):
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
     )
     assert done.stdout.split() == ["False", "1", "TypeError"], done.stdout + done.stderr
+    assert not (tmp_path / "run" / "none.png").exists()
     drawn = [tmp_path / "run" / name for name in ("losses.png", "health.png")]
     there = [path.read_bytes() for path in drawn]
     for path in drawn:
@@ -572,6 +573,23 @@ def test_a_training_that_has_not_loaded_matplotlib_draws_beside(tmp_path):
     with Run.resume(tmp_path / "run", gan.Trainer(config, images), config) as run:
         run.draw_losses()
     assert [path.read_bytes() for path in drawn] == there
+
+
+def test_the_process_beside_writes_no_file_itself(tmp_path, monkeypatch):
+    """It may outlive a training that was killed, and the next one has the folder then."""
+    given = []
+
+    def process(command, input, **settings):
+        given.append((json.loads(input), settings["start_new_session"]))
+        return SimpleNamespace(returncode=0, stdout=b"a picture", stderr=b"")
+
+    monkeypatch.delitem(sys.modules, "matplotlib")
+    monkeypatch.setattr(subprocess, "run", process)
+    (tmp_path / "losses.csv").write_text("step,epoch,loss\n1,1,2.0\n")
+    pictures.draw_losses(tmp_path, "A title")
+    assert given == [(["minideconv.train.pictures", "losses_figure", [str(tmp_path), "A title", None]], True)]
+    assert (tmp_path / "losses.png").read_bytes() == b"a picture"
+    assert {path.name for path in tmp_path.iterdir()} == {"losses.csv", "losses.png"}
 
 
 def test_losses_of_every_name_and_sign_are_drawn(tmp_path):

@@ -16,7 +16,6 @@ import numpy as np
 from ..data.points import MODES
 from ..draw.figure import PALETTE, new_figure, style
 from ..metrics.neighbours import squared_distances
-from ..train.pictures import save_figure
 
 PATIENCE = 256          # steps that a sign must last; samples are looked at twice in that time
 EVERY = 8               # steps between two measurements of gradients and weights
@@ -271,11 +270,11 @@ def draw(health: Health):
     return figure
 
 
-def save(path, balance, state: dict) -> None:
-    """`draw` as PNG, of a Health's balance and its state_dict, whose arrays may be lists."""
+def draw_state(balance, state: dict):
+    """`draw` of a Health's balance and its state_dict, whose arrays may be lists."""
     health = Health(balance)
     health.load_state_dict(state)
-    save_figure(path, draw(health))
+    return draw(health)
 
 
 def _curve(axes, steps, values, colour, line, label):

@@ -143,7 +143,7 @@ class Trainer:
     def draw_health(self, path) -> None:
         """What was watched so far, as PNG."""
         state = {name: value.tolist() for name, value in self.health.state_dict().items()}
-        beside.call(health.save, str(path), self.health.balance, state)
+        beside.save(path, health.draw_state, self.health.balance, state)
 
     @property
     def _shown(self):

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import storage
 from ..draw.figure import PALETTE, new_figure, style
+from . import beside
 
 SCALE_TO = 512          # pixels: grids of small images are enlarged by a whole factor to about this
 STYLES = [("#0b5394", "-"), ("#e69138", "--"), ("#1c1c1c", "-."), ("#6aa84f", ":"), ("#a64d79", (0, (5, 1))),
@@ -38,10 +39,10 @@ def save_grid(path, images, columns=None) -> None:
     storage.replace(path, lambda file: Image.fromarray(grid(images, columns)).save(file, "PNG"))
 
 
-@style()
 def save_figure(path, figure) -> None:
     """A Figure as PNG."""
-    storage.replace(Path(path), lambda file: figure.savefig(file, dpi=110, format="png"))
+    picture = beside.png(figure)
+    storage.replace(path, lambda file: file.write(picture))
 
 
 def save_scatter(path, points, real=None) -> None:
@@ -105,10 +106,15 @@ def draw_losses(folder, title: str = "Losses", levels=None) -> None:
     """losses.png: every column of losses.csv after step and epoch, smoothed. levels: label ->
     height of a dotted line.
     """
+    beside.save(Path(folder) / "losses.png", losses_figure, str(folder), title, levels)
+
+
+def losses_figure(folder, title, levels):
+    """The Figure of losses.png; None where there are no losses yet."""
     path = Path(folder) / "losses.csv"
     header, *rows = path.read_text(encoding="utf-8").splitlines() if path.exists() else [""]
     if not rows:
-        return
+        return None
     names, table = header.split(",")[2:], np.loadtxt(rows, delimiter=",", ndmin=2)
     with style():
         figure = new_figure(8, 4)
@@ -128,4 +134,4 @@ def draw_losses(folder, title: str = "Losses", levels=None) -> None:
         axes.set(xlabel="step", ylabel="loss", title=title)
         axes.legend(loc="upper right")
         axes.spines[["top", "right"]].set_visible(False)
-        save_figure(Path(folder) / "losses.png", figure)
+    return figure

@@ -37,7 +37,7 @@ import warnings
 from pathlib import Path
 
 from .. import parallel, storage
-from . import beside, pictures, table
+from . import pictures, table
 from .config import Config
 from .lock import Lock
 from .state import DivergedError
@@ -207,8 +207,7 @@ class Run:
     def draw_losses(self) -> None:
         """losses.png, and health.png where the trainer has one."""
         with self._picture("losses.png"):
-            chart = {"title": "Losses", "levels": {}, **getattr(self.trainer, "chart", {})}
-            beside.call(pictures.draw_losses, str(self.folder), chart["title"], chart["levels"])
+            pictures.draw_losses(self.folder, **getattr(self.trainer, "chart", {}))
         if hasattr(self.trainer, "draw_health"):
             with self._picture("health.png"):
                 self.trainer.draw_health(self.folder / "health.png")

@@ -27,7 +27,6 @@ from ..optim import Optimizer
 from ..tensor import Tensor, no_grad
 from . import beside
 from .config import Schedule, check_types, read_settings
-from .pictures import save_figure
 from .run import Run, read_config, with_steps
 from .state import DivergedError, collect, restore
 from .table import write_text
@@ -184,7 +183,7 @@ class Supervised:
     def draw_health(self, path) -> None:
         """The curves as PNG, a panel for each figure: training and held-out examples."""
         if self.curves:
-            beside.call(save_curves, str(path), self.curves)
+            beside.save(path, draw_curves, self.curves)
 
     def save_networks(self, folder) -> None:
         """network.npz, and held_out.csv: the curves."""
@@ -259,11 +258,6 @@ def shifted(most: int) -> Callable:
         images = images / np.float32(255) if images.dtype == np.uint8 else images
         return random_shift(images, most, rng), labels
     return prepare
-
-
-def save_curves(path, curves) -> None:
-    """`draw_curves` as PNG."""
-    save_figure(path, draw_curves(curves))
 
 
 @style()
