@@ -103,12 +103,27 @@ def trilinear(draw, rng, dtype):
     return x, y, integers(rng, dtype, *window.kernel, channels, outputs), window
 
 
+def a_rest(draw, rng, dtype, channels):
+    """A bias and a ramp, or neither."""
+    bias = integers(rng, dtype, channels * draw(st.integers(0, 1)))
+    return loops.Rest(bias, draw(SLOPES) if len(bias) else 1.0)
+
+
+def finished(x, rest):
+    """x (..., C) with the rest."""
+    if not len(rest.bias):
+        return x
+    return np.array([[z if z > 0 else rest.slope * z for z in row] for row in x.reshape(-1, x.shape[-1]) + rest.bias],
+                    x.dtype).reshape(x.shape)
+
+
 def gather_by_columns(draw, rng, dtype):
     x, y, w, window = trilinear(draw, rng, dtype)
     expected = np.zeros_like(y)
     for i, j, u, v, h, k in touches(window):
         expected[:, i, j] += x[:, h, k] @ w[u, v]
-    return Case((x, in_panels(w.reshape(-1, w.shape[3]), dtype), window, y), {3: expected})
+    rest = a_rest(draw, rng, dtype, w.shape[3])
+    return Case((x, in_panels(w.reshape(-1, w.shape[3]), dtype), window, rest, y), {4: finished(expected, rest)})
 
 
 def scatter_by_columns(draw, rng, dtype):
@@ -199,11 +214,10 @@ def share(draw, rng, dtype):
     return Case((g, x, top, out.copy()), {3: out})
 
 
-def add_bias(draw, rng, dtype):
-    x, slope = integers(rng, dtype, draw(st.integers(1, 40)), draw(st.integers(1, 40))), draw(SLOPES)
-    bias = integers(rng, dtype, x.shape[1])
-    expected = [[z if z > 0 else slope * z for z in row] for row in x + bias]
-    return Case((x, bias, slope), {0: np.array(expected, dtype)})
+def add_rest(draw, rng, dtype):
+    x = integers(rng, dtype, draw(st.integers(1, 40)), draw(st.integers(1, 40)))
+    rest = a_rest(draw, rng, dtype, x.shape[1])
+    return Case((x, rest), {0: finished(x, rest)})
 
 
 def moments(draw, rng, dtype):
@@ -460,10 +474,10 @@ def untile_weights(draw, rng, dtype):
 CASES = {matrices: (multiply_part,), products: (pack,),
          columns: (im2col, col2im, gather_by_columns, scatter_by_columns, correlate_by_columns),
          combinations: (tile, multiply_tiles, correlate_tiles, untile), taps: (tile_weights, untile_weights),
-         loops: (max_switches, take_pixels, put_pixels, share, gate, add_bias, moments, normalise, normalise_sums,
+         loops: (max_switches, take_pixels, put_pixels, share, gate, add_rest, moments, normalise, normalise_sums,
                  normalise_input, adam)}
 # They add to, or leave, what is there.
-READ_AND_WRITTEN = {"adam", "add_bias", "multiply_part", "correlate_by_columns", "correlate_tiles", "untile",
+READ_AND_WRITTEN = {"adam", "add_rest", "multiply_part", "correlate_by_columns", "correlate_tiles", "untile",
                     "untile_weights"}
 
 
@@ -558,7 +572,7 @@ def test_whole_blocks_and_their_edges(dtype, channels, outputs, count, side):
     columns.im2col(x, window, cols)
     matrix, features = cols.reshape(-1, len(taps)), y.reshape(-1, outputs)
     forth, back, stamped, share = np.empty_like(y), np.empty_like(x), np.empty_like(x), np.zeros_like(taps)
-    columns.gather_by_columns(x, in_panels(taps, dtype), window, forth)
+    columns.gather_by_columns(x, in_panels(taps, dtype), window, loops.Rest(taps[0, :0], 1.0), forth)
     assert np.array_equal(forth.reshape(-1, outputs), matrix @ taps)
     columns.scatter_by_columns(y, in_panels(taps.T, dtype), window, back)
     columns.col2im((features @ taps.T).reshape(cols.shape), window, stamped)

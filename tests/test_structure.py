@@ -18,8 +18,9 @@ PACKAGE = Path(md.__file__).parent
 ORDER = """
     shapes.py  conventions.py  machine.py  parallel.py  kernels/reference.py
     kernels/fast/compiled.py  kernels/fast/runs.py  kernels/fast/waiting.py  kernels/fast/products.py
-    kernels/fast/columns.py  kernels/fast/filterings.py  kernels/fast/registers.py  kernels/fast/combinations.py
-    kernels/fast/taps.py  kernels/fast/loops.py  kernels/fast/passes.py  kernels/fast/matrices.py  kernels/fast/rows.py
+    kernels/fast/loops.py  kernels/fast/columns.py  kernels/fast/filterings.py  kernels/fast/registers.py
+    kernels/fast/combinations.py  kernels/fast/taps.py  kernels/fast/passes.py  kernels/fast/matrices.py
+    kernels/fast/rows.py
     kernels/fast/tiles.py
     kernels/fast/lowering.py  kernels/fast/__init__.py  kernels/fast/ahead.py
     kernels/__init__.py

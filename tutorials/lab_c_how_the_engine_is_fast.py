@@ -232,9 +232,9 @@ def multiplications_of(function):
     """For each number that they write there are as many products as the panels have rows."""
     gather, transform, counts = columns.gather_by_columns, tiles.transform, []
 
-    def counting_gather(x, panels, window, y):
+    def counting_gather(x, panels, window, rest, y):
         counts.append(y.size * panels.shape[-2])
-        gather(x, panels, window, y)
+        gather(x, panels, window, rest, y)
 
     def counting_tiles(work, before, weights, *others):
         for n in range(len(work.pieces)):                                       # one piece after the other

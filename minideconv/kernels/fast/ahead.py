@@ -17,8 +17,8 @@ from ...shapes import Window
 from ..reference import AdamStep, Affine
 from .columns import correlate_by_columns, scatter_by_columns
 from .compiled import coming
-from .loops import adam, moments, normalise_input, normalise_sums
-from .passes import Rest, Side, Weights, Work, correlate, transform
+from .loops import Rest, adam, moments, normalise_input, normalise_sums
+from .passes import Side, Weights, Work, correlate, transform
 
 
 def compile_ahead():

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .compiled import jit_inside, quick_jit
+from .loops import add_rest
 from .products import DEPTH, PANEL_BYTES, ROWS, Left, Out, Right, multiply
 from .runs import add_run, add_runs, copy_run, copy_runs, zero_run
 
@@ -127,21 +128,22 @@ def col2im(cols, window, x):
 
 
 @quick_jit
-def gather_by_columns(x, panels, window, y):
-    """y (N, OH, OW, O) = the columns of x times the matrix (KH*KW*C, O) of the panels."""
+def gather_by_columns(x, panels, window, rest, y):
+    """y (N, OH, OW, O) = the columns of x times the matrix (KH*KW*C, O) of the panels, and what comes after."""
     count, rows, columns, outputs = y.shape
     inner, lanes = panels.shape[1:]
     apart = inner + 16              # rows at a power of two would compete for one place in the cache
     many = max(1, min(96, LEFT // apart) // ROWS) * ROWS
     left, edge = np.zeros(many * apart, x.dtype), np.zeros(ROWS * lanes, x.dtype)
     sight = _sight(x.shape, rows, columns, window)
-    source, right, target = x.reshape(-1), panels.reshape(-1), y.reshape(-1)
+    source, right, target, lines = x.reshape(-1), panels.reshape(-1), y.reshape(-1), y.reshape(-1, outputs)
     for m in range(0, count * rows * columns, many):
         high = min(many, count * rows * columns - m)
         _many_windows(source, sight, m, high, left, apart, FORTH)
         for k in range(0, inner, DEPTH):
             multiply(Left(left, k, apart, np.intp(1)), high, Right(right, k * lanes, lanes, inner * lanes),
                      Out(target, m * outputs, outputs, outputs), min(DEPTH, inner - k), k, edge)
+        add_rest(lines[m:m + high], rest)
 
 
 @quick_jit

@@ -6,6 +6,8 @@ here: callers split the batch over `parallel.run`, and `nogil` lets those thread
 same time. Scalars are turned into the arrays' type, since a single float64 would turn a loop over
 float32 into a float64 one. Every loop writes into its last arguments.
 """
+from typing import NamedTuple
+
 import numpy as np
 
 from .compiled import jit, jit_inside
@@ -78,14 +80,21 @@ def gate(g, x, slope, out):
         out[k] = g[k] if x[k] > 0 else slope * g[k]
 
 
+class Rest(NamedTuple):
+    """What comes after a product: a bias (C,), and leaky ReLU (slope 1: none). Of length 0: nothing."""
+    bias: np.ndarray
+    slope: float
+
+
 @jit
-def add_bias(x, bias, slope):
-    """In place, to rows x (R, C): a bias (C,), then leaky ReLU (slope 1: none)."""
-    slope, (rows, channels) = x.dtype.type(slope), x.shape
-    for r in range(rows):
-        for c in range(channels):
-            z = x[r, c] + bias[c]
-            x[r, c] = z if z > 0 else slope * z
+def add_rest(x, rest):
+    """In place, to rows x (R, C)."""
+    bias, slope, (rows, channels) = rest.bias, x.dtype.type(rest.slope), x.shape
+    if len(bias) > 0:
+        for r in range(rows):
+            for c in range(channels):
+                z = x[r, c] + bias[c]
+                x[r, c] = z if z > 0 else slope * z
 
 
 @jit_inside

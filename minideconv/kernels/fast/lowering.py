@@ -16,7 +16,7 @@ from ...shapes import Window, touching_range
 from .. import reference
 from . import columns, products, tiles
 from .compiled import plain
-from .rows import finish
+from .rows import finish, rest_of
 
 COLUMN_BYTES = 1 << 20      # what a chunk's columns would take, or as much as the kernel that each chunk reads
 
@@ -74,7 +74,6 @@ def gather(x, w, window: Window, bias=None, slope=1.0):
     if shorter:
         chunks = tiles.gather_by_tiles(x, w, window, bias, slope, y)
     else:
-        row_bytes = max(row_bytes, window.features[1] * w.shape[3] * x.itemsize)    # what `finish` finds in a cache
         chunks = parallel.chunks(len(x), window.features[0], row_bytes, max(COLUMN_BYTES, w.nbytes))
     panels = _packed(w.reshape(-1, w.shape[3]), transposed=False) if chunks else None           # (KH*KW*C, O)
 
@@ -82,8 +81,10 @@ def gather(x, w, window: Window, bias=None, slope=1.0):
         first, last, top, bottom = chunks[index]
         part = y[first:last, top:bottom]
         chunk, kept = _from_row(window, top * window.stride[0]), _beside(part, shorter)
-        columns.gather_by_columns(x[first:last], panels, chunk, kept)
-        _settle(part, kept, bias, slope)
+        rest = rest_of(*(None, 1.0) if shorter else (bias, slope), y)
+        columns.gather_by_columns(x[first:last], panels, chunk, rest, kept)
+        if shorter:
+            _settle(part, kept, bias, slope)
     parallel.run(task, len(chunks))
     return y
 

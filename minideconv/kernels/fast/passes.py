@@ -11,7 +11,7 @@ import numpy as np
 from .combinations import Tiling, correlate_tiles, multiply_tiles, tile, untile
 from .compiled import jit_inside, quick_jit
 from .filterings import FILTERINGS
-from .loops import add_bias
+from .loops import add_rest
 from .products import PANEL_BYTES, ROWS
 from .runs import zero_run
 from .taps import Taps, tile_weights, untile_weights
@@ -55,12 +55,6 @@ class Side(NamedTuple):
     """Images or features (N, H, W, C), and the Tilings of them for each group of pixels, intp (groups, 9)."""
     array: np.ndarray
     tilings: np.ndarray
-
-
-class Rest(NamedTuple):
-    """What comes after the product: a bias, or none (of length 0), and leaky ReLU (slope 1: none)."""
-    bias: np.ndarray
-    slope: float
 
 
 @jit_inside
@@ -135,8 +129,8 @@ def transform(work, before, weights, after, cover, rest, room, parts, products, 
                 multiply_tiles(parts, tiling, len(source), factors[first:first + blocks], products)
                 good &= untile(flat, back, g > 0 and not back.image, target)
                 first += blocks
-        if good and (len(rest.bias) > 0 or rest.slope != 1):
-            add_bias(target.reshape(-1, target.shape[3]), rest.bias, rest.slope)
+        if good:
+            add_rest(target.reshape(-1, target.shape[3]), rest)
         finite[n] = good
         n = take(work.counters, 2)
 

@@ -29,12 +29,16 @@ def gate(g, x, slope):
     return out
 
 
+def rest_of(bias, slope, x) -> loops.Rest:
+    """A bias (C,), or None, and the slope of leaky ReLU (1: none), for x (..., C)."""
+    if bias is None:
+        bias = np.zeros(0 if slope == 1 else x.shape[-1], x.dtype)
+    return loops.Rest(plain(bias), float(slope))
+
+
 def finish(x, bias, slope):
-    """In place, while x is in a cache: a bias (C,), or None, is added to x (..., C), then leaky ReLU (slope 1: none).
-    """
-    if bias is not None or slope != 1:
-        bias = np.zeros(x.shape[-1:], x.dtype) if bias is None else plain(bias)
-        loops.add_bias(x.reshape(-1, x.shape[-1]), bias, float(slope))
+    """In place, while x is in a cache: what rest_of says."""
+    loops.add_rest(x.reshape(-1, x.shape[-1]), rest_of(bias, slope, x))
 
 
 def moments(x):

@@ -29,8 +29,9 @@ from ... import parallel
 from ...shapes import Window, touching_range
 from .combinations import Tiling
 from .compiled import plain
-from .passes import FEW, Piece, Rest, Side, Weights, Work, correlate, transform
+from .passes import FEW, Piece, Side, Weights, Work, correlate, transform
 from .products import PANEL_BYTES, ROWS, panels
+from .rows import rest_of
 
 PART_BYTES = 3 << 19        # what the parts of a chunk take, or up to twice that if the kernel's combinations do
 
@@ -184,10 +185,7 @@ def _transform(layer, way, x, w, bias, slope, y) -> list:
     else:
         before, after, inner, length = Side(x, plan.features), Side(y, plan.images), layer.outputs, layer.entry
     weights = Weights(plain(w), way == "scatter", panels(layer.blocks, inner, length, layer.dtype))
-    work, finite = plan.work(), np.empty(len(plan.pieces), bool)
-    if bias is None:
-        bias = np.zeros(0 if slope == 1 else y.shape[3], y.dtype)
-    rest = Rest(plain(bias), float(slope))
+    work, rest, finite = plan.work(), rest_of(bias, slope, y), np.empty(len(plan.pieces), bool)
 
     def task(_):
         room = parallel.scratch("turned weights", (9 * FEW * layer.channels,), layer.dtype)
