@@ -86,20 +86,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def run(task, count: int, blas: bool = False) -> None:
+def run(task, count: int) -> None:
     """Call task(i) for every i in range(count), on all threads, and return when all are done.
 
-    blas: whether tasks call NumPy's matrix products; BLAS then has one thread meanwhile (to set it
-    takes as long as a small task, so it is not done for others). The caller's thread works too.
-    Inside one of several tasks, `run` works through its own alone. A task's exception is raised
-    here; what has not begun then is left out.
+    The caller's thread works too. Inside one of several tasks, `run` works through its own alone. A
+    task's exception is raised here; what has not begun then is left out. Where tasks call NumPy's
+    matrix products, enter `one_blas_thread` around it.
     """
-    if getattr(_thread, "inside", False) or (count == 1 and not blas):
+    if getattr(_thread, "inside", False) or count == 1:
         for index in range(count):
             task(index)
-    elif count > 0 and blas:
-        with one_blas_thread:
-            _spread(task, count)
     elif count > 0:
         _spread(task, count)
 

@@ -220,6 +220,12 @@ def add_rest(draw, rng, dtype):
     return Case((x, rest), {0: finished(x, rest)})
 
 
+def add_rows(draw, rng, dtype):
+    """Also more rows than are added up at a time, and not a whole number of eights."""
+    x = integers(rng, dtype, draw(st.sampled_from([0, 1, 7, 8, 9, 24, 30])), draw(st.integers(1, 40)))
+    return Case((x, np.ones(x.shape[1], dtype)), {1: np.array([sum(column) for column in x.T.tolist()], dtype)})
+
+
 def moments(draw, rng, dtype):
     """Also more rows than are summed at a time."""
     x = rng.standard_normal((draw(st.sampled_from([1, 2, 40, 64, 65, 150])), draw(st.integers(1, 5)))).astype(dtype)
@@ -474,8 +480,8 @@ def untile_weights(draw, rng, dtype):
 CASES = {matrices: (multiply_part,), products: (pack,),
          columns: (im2col, col2im, gather_by_columns, scatter_by_columns, correlate_by_columns),
          combinations: (tile, multiply_tiles, correlate_tiles, untile), taps: (tile_weights, untile_weights),
-         loops: (max_switches, take_pixels, put_pixels, share, gate, add_rest, moments, normalise, normalise_sums,
-                 normalise_input, adam)}
+         loops: (max_switches, take_pixels, put_pixels, share, gate, add_rest, add_rows, moments, normalise,
+                 normalise_sums, normalise_input, adam)}
 # They add to, or leave, what is there.
 READ_AND_WRITTEN = {"adam", "add_rest", "multiply_part", "correlate_by_columns", "correlate_tiles", "untile",
                     "untile_weights"}

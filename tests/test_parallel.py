@@ -184,7 +184,8 @@ def test_a_run_inside_a_task_ends():
 
 def blas_threads():
     """The threads of NumPy's BLAS (what other packages of this process bring along is theirs)."""
-    parallel.run(lambda index: None, 1, blas=True)         # after this it is known which that is
+    with parallel.one_blas_thread:                          # after this it is known which that is
+        pass
     known = {library.filepath for library in parallel.one_blas_thread.libraries}
     return [library["num_threads"] for library in threadpool_info() if library["filepath"] in known]
 
@@ -200,7 +201,8 @@ def test_blas_computes_with_one_thread_inside_and_has_its_setting_back_after(fai
     with threadpool_limits(2, user_api="blas"):
         before = blas_threads()
         try:
-            parallel.run(task, 3, blas=True)
+            with parallel.one_blas_thread:
+                parallel.run(task, 3)
         except ZeroDivisionError:
             pass
         assert blas_threads() == before and set(before) == {2}
@@ -211,13 +213,15 @@ def test_blas_gets_its_setting_back_when_the_last_of_several_users_leaves():
     inside, leave, seen = threading.Event(), threading.Event(), []
 
     def first():
-        inside.set()
-        leave.wait(20)
+        with parallel.one_blas_thread:
+            inside.set()
+            leave.wait(20)
     with threadpool_limits(2, user_api="blas"):
-        user = threading.Thread(target=lambda: parallel.run(lambda index: first(), 1, blas=True))
+        user = threading.Thread(target=first)
         user.start()
         inside.wait(20)
-        parallel.run(lambda index: None, 1, blas=True)
+        with parallel.one_blas_thread:
+            pass
         seen.append(blas_threads())
         leave.set()
         user.join()

@@ -168,8 +168,8 @@ for name, operation in trio.items():
 # several windows share. `image[i] += value` is a read, an addition and a write; two threads may
 # both read before either writes, one addition is lost, and for single entries of arrays Numba does
 # not prevent it (numba issue 3681). And a process should have *one* pool at work. BLAS has its own;
-# where each of our threads calls a BLAS that starts more, they compete. So `parallel.run(...,
-# blas=True)` gives BLAS one thread meanwhile, and its setting back afterwards.
+# where each of our threads calls a BLAS that starts more, they compete. So `with
+# parallel.one_blas_thread:` gives BLAS one thread meanwhile, and its setting back afterwards.
 
 # %%
 def blas_threads():
@@ -177,7 +177,8 @@ def blas_threads():
 
 
 before, during = blas_threads(), []
-parallel.run(lambda index: during.extend(blas_threads()), 4, blas=True)
+with parallel.one_blas_thread:
+    parallel.run(lambda index: during.extend(blas_threads()), 4)
 assert set(during) <= {1} and blas_threads() == before                      # inside: one thread; afterwards: as it was
 
 # %% [markdown]

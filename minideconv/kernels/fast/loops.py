@@ -97,6 +97,21 @@ def add_rest(x, rest):
                 x[r, c] = z if z > 0 else slope * z
 
 
+@jit
+def add_rows(x, total):
+    """The sum of the rows of x (R, C), eight of which are added up at a time."""
+    rows, channels = x.shape
+    whole = rows // 8 * 8
+    zero_run(total, 0, channels)
+    for r in range(0, whole, 8):
+        for c in range(channels):
+            total[c] += (x[r, c] + x[r + 1, c] + x[r + 2, c] + x[r + 3, c]
+                         + x[r + 4, c] + x[r + 5, c] + x[r + 6, c] + x[r + 7, c])
+    for r in range(whole, rows):
+        for c in range(channels):
+            total[c] += x[r, c]
+
+
 @jit_inside
 def _add(total, part):
     """total += part, which may be of less precision."""

@@ -202,8 +202,6 @@ def sum(x, axes, keepdims):
     rows = x.reshape(-1, x.shape[-1])
     parts = parallel.spans(len(rows), max(1, ROW_BYTES // rows[:1].nbytes))
     shares = np.empty((len(parts), rows.shape[1]), x.dtype)
-    ones = np.ones(len(rows), x.dtype)
-    # BLAS adds rows faster than NumPy does.
-    parallel.run(lambda i: np.matmul(ones[parts[i]], rows[parts[i]], out=shares[i]), len(parts), blas=True)
+    parallel.run(lambda i: loops.add_rows(rows[parts[i]], shares[i]), len(parts))
     total = shares.sum(axis=0)
     return total.reshape((1,) * (x.ndim - 1) + total.shape) if keepdims else total
