@@ -14,7 +14,7 @@ import numpy as np
 from .compiled import jit_inside, quick_jit
 from .loops import add_rest
 from .products import DEPTH, PANEL_BYTES, ROWS, Left, Out, Right, multiply
-from .runs import add_run, add_runs, copy_run, copy_runs, zero_run
+from .runs import add_run, add_runs, copy_run, copy_runs, prefetch_run, zero_run
 
 FORTH, BACK = np.bool_(False), np.bool_(True)        # variables to Numba, which compiles anew for True and for False
 LEFT = 1 << 18              # numbers in the windows that are multiplied together; with few a large kernel is read often
@@ -140,6 +140,7 @@ def gather_by_columns(x, panels, window, rest, y):
     for m in range(0, count * rows * columns, many):
         high = min(many, count * rows * columns - m)
         _many_windows(source, sight, m, high, left, apart, FORTH)
+        prefetch_run(target, (m + many) * outputs, many * outputs)
         for k in range(0, inner, DEPTH):
             multiply(Left(left, k, apart, np.intp(1)), high, Right(right, k * lanes, lanes, inner * lanes),
                      Out(target, m * outputs, outputs, outputs), min(DEPTH, inner - k), k, edge)

@@ -20,7 +20,7 @@ from .compiled import jit_inside, quick_jit
 from .filterings import FILTERINGS
 from .products import DEPTH, PANEL_BYTES, ROWS, UPRIGHT, Left, Out, Right, multiply
 from .registers import combinations
-from .runs import VECTOR_BYTES, aligned_zeros, copy_runs, deliver_runs, zero_run
+from .runs import VECTOR_BYTES, aligned_zeros, copy_runs, deliver_runs, prefetch_run, zero_run
 
 
 def _back(matrix):
@@ -139,6 +139,8 @@ def _copy_row(x, n, h, across, lines, start):
     if 0 <= h < height:
         place = (n * height + h) * row + across.outside
         copy_runs(lines, start + across.inside, across.length, source, place, across.apart, across.count, across.length)
+        if n + 1 < len(x):
+            prefetch_run(source, ((n + 1) * height + h) * row, row)
     else:
         zero_run(lines, start + across.inside, across.count * across.length)
 
@@ -273,6 +275,8 @@ def untile(parts, tiling, add, x):
                         place, start = (n * height + h) * width * channels + across.outside, (r * side + e) * line
                         deliver_runs(target, place, across.apart, lines, start + across.inside, across.count,
                                      across.length, add, nothing)
+                        if n + 1 < images:
+                            prefetch_run(target, ((n + 1) * height + h) * width * channels, width * channels)
     for number in nothing[1:]:
         nothing[0] += number
     return nothing[0] == 0

@@ -12,6 +12,7 @@ the compiler's language (LLVM), and everything around it is plain loops.
 Sums run over their terms in order, whatever the processor: vectors only compute more sums at a
 time.
 """
+import itertools
 from typing import NamedTuple
 
 import llvmlite.binding
@@ -21,7 +22,7 @@ from numba import config, types
 from numba.extending import intrinsic
 
 from .compiled import jit, jit_inside
-from .runs import call, copy_runs, data_of, spread, turn_runs, zero_run
+from .runs import CACHE_LINE, call, copy_runs, data_of, prefetch, spread, turn_runs, zero_run
 
 # A right factor is cut into panels of this many bytes a line, zeros after the last column, so that
 # the columns that are multiplied together lie together in memory: two of the widest vectors that
@@ -35,6 +36,13 @@ WIDE = "+avx512f" in (config.CPU_FEATURES if config.CPU_FEATURES is not None
 ROWS = 8 if WIDE else 6
 DEPTH = 256                 # terms at a time: what is read again and again then stays in the first-level cache
 UPRIGHT = 128               # the same for a left factor that is read down its columns, each term a line of the cache
+
+
+def _prefetch_next(builder, c_start, line, lanes, nbytes):
+    """The sums of the next block, that they may be there when it begins."""
+    for r, c in itertools.product(range(ROWS, 2 * ROWS), range(0, lanes, lanes * CACHE_LINE // nbytes)):
+        row = builder.mul(line, ir.Constant(line.type, r))
+        prefetch(builder, builder.gep(c_start, [builder.add(row, ir.Constant(line.type, c))]))
 
 
 def _register_block(nbytes):
@@ -70,6 +78,7 @@ def _register_block(nbytes):
             builder.cbranch(builder.icmp_signed("!=", add, ir.Constant(index, 0)), before, loop)
             builder.position_at_end(before)
             sums_before = [builder.load(line_at(c_start, times(line, r)), align=4) for r in range(ROWS)]
+            _prefetch_next(builder, c_start, line, lanes, nbytes)
             builder.branch(loop)
 
             builder.position_at_end(loop)

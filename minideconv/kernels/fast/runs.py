@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 
 from .compiled import jit_inside
 
-VECTOR_BYTES = 64
+VECTOR_BYTES = CACHE_LINE = 64
 SHORT = 4                   # numbers in a row of a 4x4 window over one channel: most windows of the GANs on MNIST
 
 
@@ -29,6 +29,17 @@ def spread(builder, number, vector):
     """A vector whose entries are all `number`."""
     one = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
     return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None))
+
+
+def prefetch(builder, place):
+    """What lies there is wanted soon, to be read or written: the second-level cache fetches its line meanwhile. It need
+    not exist.
+    """
+    address, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [address, flag, flag, flag])
+    settings = [ir.Constant(flag, number) for number in (0, 2, 1)]          # to read, second level, data
+    builder.call(builder.module.declare_intrinsic("llvm.prefetch", [address], kind),
+                 [builder.bitcast(place, address), *settings])
 
 
 def call(builder, name, arguments, write):
@@ -221,6 +232,18 @@ def zero_run(typing, out, o, length):
     return types.void(out, types.intp, types.intp), code
 
 
+@intrinsic
+def prefetch_run(typing, a, i, length):
+    """`prefetch` of a[i:][:length]"""
+    def code(context, builder, signature, arguments):
+        index, start = context.get_value_type(types.intp), data_of(context, builder, signature.args[0], *arguments[:2])
+        zero, line = (ir.Constant(index, number) for number in (0, CACHE_LINE * 8 // a.dtype.bitwidth))
+        with cgutils.for_range_slice(builder, zero, arguments[2], line, index) as (c, _):
+            prefetch(builder, builder.gep(start, [c]))
+        return context.get_dummy_value()
+    return types.void(a, types.intp, types.intp), code
+
+
 @jit_inside
 def aligned_zeros(count, like):
     """Zeros of like's dtype that begin where a vector may: one that lies across two lines of the cache takes twice as
@@ -240,6 +263,9 @@ if config.DISABLE_JIT:          # the same in Python, where every number can be 
 
     def zero_run(out, o, length):                               # noqa: F811
         out[o:o + length] = 0
+
+    def prefetch_run(a, i, length):                             # noqa: F811
+        pass
 
     def copy_runs(out, o, line, a, i, row, count, length):      # noqa: F811
         for r in range(count):
