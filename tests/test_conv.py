@@ -426,6 +426,22 @@ def test_numbers_beside_an_infinite_one_get_their_bias_once(monkeypatch, kernel,
         assert np.array_equal(found, np.where(plain > 0, plain, 0.5 * plain), equal_nan=True)
 
 
+@pytest.mark.parametrize("kernel, stride", tiles.LAYERS)
+def test_numbers_whose_combinations_overflow_get_their_bias_once(monkeypatch, kernel, stride):
+    """The sums are small integers, but differences of neighbours are infinite."""
+    monkeypatch.setitem(tiles.LAYERS, (kernel, stride), 3)
+    monkeypatch.setattr(tiles, "POSITIONS", 1)
+    window, rng = shapes.conv_window((12, 12), (kernel, kernel), stride, 1, 1), np.random.default_rng(0)
+    x, y = (rng.choice(np.float32([-2.0 ** 127, 2.0 ** 127]), shape)
+            for shape in ((2, 12, 12, 3), (2, *window.features, 4)))
+    w, after, before = (integers(rng, *shape).astype(np.float32) for shape in ((kernel, kernel, 3, 4), (4,), (3,)))
+    w *= 2.0 ** -126
+    for found, plain in ((fast.gather(x, w, window, after, 0.5), reference.gather(x, w, window) + after),
+                         (fast.scatter(y, w, window, before, 0.5), reference.scatter(y, w, window) + before)):
+        assert np.isfinite(plain).all()
+        assert np.array_equal(found, np.where(plain > 0, plain, 0.5 * plain))
+
+
 def test_the_boundary_is_where_the_table_says():
     for (kernel, stride), least in tiles.LAYERS.items():
         window = shapes.conv_window((16, 16), (kernel, kernel), stride, 1, 1)
