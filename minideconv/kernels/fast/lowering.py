@@ -76,12 +76,12 @@ def gather(x, w, window: Window, bias=None, slope=1.0):
     else:
         chunks = parallel.chunks(len(x), window.features[0], row_bytes, max(COLUMN_BYTES, w.nbytes))
     panels = _packed(w.reshape(-1, w.shape[3]), transposed=False) if chunks else None           # (KH*KW*C, O)
+    rest = rest_of(*(None, 1.0) if shorter else (bias, slope), y)
 
     def task(index):
         first, last, top, bottom = chunks[index]
         part = y[first:last, top:bottom]
         chunk, kept = _from_row(window, top * window.stride[0]), _beside(part, shorter)
-        rest = rest_of(*(None, 1.0) if shorter else (bias, slope), y)
         columns.gather_by_columns(x[first:last], panels, chunk, rest, kept)
         if shorter:
             _settle(part, kept, bias, slope)
