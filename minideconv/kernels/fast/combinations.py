@@ -139,7 +139,7 @@ def _copy_row(x, n, h, across, lines, start):
     if 0 <= h < height:
         place = (n * height + h) * row + across.outside
         copy_runs(lines, start + across.inside, across.length, source, place, across.apart, across.count, across.length)
-        if n + 1 < len(x):
+        if n + 1 < len(x):                  # rows come phase by phase: the processor does not guess which is next
             prefetch_run(source, ((n + 1) * height + h) * row, row)
     else:
         zero_run(lines, start + across.inside, across.count * across.length)

@@ -99,7 +99,9 @@ def add_rest(x, rest):
 
 @jit
 def add_rows(x, total):
-    """The sum of the rows of x (R, C), eight of which are added up at a time."""
+    """The sum of the rows of x (R, C), eight of which are added up at a time: OpenBLAS's order, in which the sums of
+    trainings on record were made.
+    """
     rows, channels = x.shape
     whole = rows // 8 * 8
     zero_run(total, 0, channels)

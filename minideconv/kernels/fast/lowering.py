@@ -76,7 +76,7 @@ def gather(x, w, window: Window, bias=None, slope=1.0):
     else:
         chunks = parallel.chunks(len(x), window.features[0], row_bytes, max(COLUMN_BYTES, w.nbytes))
     panels = _packed(w.reshape(-1, w.shape[3]), transposed=False) if chunks else None           # (KH*KW*C, O)
-    rest = rest_of(*(None, 1.0) if shorter else (bias, slope), y)
+    rest = rest_of(None, 1.0, y) if shorter else rest_of(bias, slope, y)
 
     def task(index):
         first, last, top, bottom = chunks[index]
