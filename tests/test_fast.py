@@ -4,6 +4,7 @@ A case draws the arguments of one compiled function and says what they should be
 on copies of them, with what is to be written filled with rubbish first. Integers in floats make
 sums exact: such cases are compared with `==`.
 """
+import functools
 import inspect
 import itertools
 import os
@@ -679,6 +680,18 @@ def test_the_block_of_the_other_processors(tmp_path):
     answer = subprocess.run([sys.executable, "-c", OTHER_BLOCK + PRODUCTS],
                             env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}, capture_output=True, text=True)
     assert answer.stdout.split() == ["CPUDispatcher"], answer.stderr
+
+
+def test_rows_are_added_up_eight_at_a_time():
+    """To the last bit: trainings on record depend on it."""
+    x, total = np.random.default_rng(0).standard_normal((803, 64), np.float32), np.empty(64, np.float32)
+    loops.add_rows(x, total)
+    expected = np.zeros(64, np.float32)
+    for first in range(0, 800, 8):
+        expected += functools.reduce(np.add, x[first:first + 8])
+    for row in x[800:]:
+        expected += row
+    assert np.array_equal(total, expected)
 
 
 def test_a_kernel_gradient_sums_over_more_tiles_than_are_multiplied_at_a_time():
