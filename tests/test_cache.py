@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -64,6 +65,7 @@ def test_a_process_beside_compiles_what_the_first_step_needs(tmp_path):
 
 
 def test_it_is_started_where_nothing_is_kept(tmp_path, monkeypatch):
+    """As a program of its own, where a process cannot be copied."""
     told, kernels = [], [kernel.py_func for kernel, _ in ahead.calls()]
 
     class Process:
@@ -71,9 +73,9 @@ def test_it_is_started_where_nothing_is_kept(tmp_path, monkeypatch):
         def __init__(self, command, **settings):
             assert command == [sys.executable, "-m", ahead.__name__]
             assert settings["stdout"] is subprocess.PIPE and settings["text"]
-            self.stdout = self._begin()
+            self.stdout = self
 
-        def _begin(self):
+        def __iter__(self):
             for number in (0, 2):
                 yield f"{number}\n"
                 told.append([function for function, _ in ahead.coming])
@@ -82,16 +84,20 @@ def test_it_is_started_where_nothing_is_kept(tmp_path, monkeypatch):
             return self
 
         def __exit__(self, *error):
+            assert len(ahead.meanwhile) == len(kernels)
+
+        def wait(self):
             told.append("waited for")
     monkeypatch.setattr(ahead.subprocess, "Popen", Process)
+    monkeypatch.setattr(ahead, "sys", SimpleNamespace(platform="win32", executable=sys.executable))
     monkeypatch.setattr(ahead, "available_threads", lambda: 2)
     monkeypatch.setattr(ahead, "_kept", lambda: False)
     monkeypatch.setattr(ahead, "coming", {})
     monkeypatch.setattr(ahead.threading, "Thread", lambda target, args, daemon: SimpleNamespace(
         start=lambda: target(*args)))
-    process = ahead.compile_ahead()
+    assert ahead.compile_ahead() is not None
     assert told == [[kernels[0]], [kernels[0], kernels[2]], "waited for"]
-    assert all(other is process for other in ahead.coming.values())
+    assert all(ended.is_set() for ended in ahead.coming.values()) and ahead.meanwhile == []
     monkeypatch.setattr(ahead, "available_threads", lambda: 1)
     assert ahead.compile_ahead() is None
     monkeypatch.undo()
@@ -102,6 +108,67 @@ def test_it_is_started_where_nothing_is_kept(tmp_path, monkeypatch):
     assert answer.stdout.split() == ["True"], answer.stderr
 
 
+COPY = """
+import os
+import time
+from types import SimpleNamespace
+import numpy as np
+from minideconv.kernels.fast import ahead, loops
+p = np.ones(3, np.float32)
+ahead.available_threads = lambda: 2
+this = os.getpid()
+slow = SimpleNamespace(py_func=None, compile=lambda kinds: os.getpid() == this or time.sleep(20))
+ahead.calls = lambda: [(loops.gate, (p, p, 1.0, p)), (slow, ())]
+ahead.compile_ahead()
+while not ahead.coming:
+    time.sleep(0.01)
+out = np.empty_like(p)
+loops.gate(p, p, 1.0, out)
+print(out.sum(), sum(loops.gate._cache_hits.values()))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a copy of the process elsewhere: see the test above")
+def test_a_copy_of_the_process_compiles_what_is_waited_for(tmp_path):
+    """And who waits for the output of a program that has ended does not wait for its copy."""
+    begun = time.monotonic()
+    answer = run(tmp_path, COPY)
+    assert (answer.stdout.split(), answer.stderr) == (["3.0", "1"], "")
+    assert time.monotonic() - begun < 20
+
+
+def test_where_no_process_can_be_started_nothing_is_compiled_ahead(monkeypatch):
+    monkeypatch.setattr(ahead, "available_threads", lambda: 2)
+    monkeypatch.setattr(ahead, "_kept", lambda: False)
+
+    def none():
+        raise BlockingIOError("Resource temporarily unavailable")
+    monkeypatch.setattr(ahead, "_start", none)
+    assert ahead.compile_ahead() is None
+
+
+def test_the_time_of_waiting_is_used(tmp_path, monkeypatch):
+    """For kernels that the other process has not begun: the last first, and one at a time."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    compiled_kernels, waits = [], []
+
+    def kernel(name):
+        def compile_(kinds):
+            compiled_kernels.append(name)
+            assert compiled.meanwhile == []
+        return SimpleNamespace(py_func=name, compile=compile_), ("kinds",)
+
+    def ended():
+        waits.append(len(compiled.meanwhile))
+        return len(waits) == 5
+    kinds = tuple(map(numba.typeof, (*[np.ones(3, np.float32)] * 2, 1.0, np.ones(3, np.float32))))
+    coming = {(loops.gate.py_func, kinds): SimpleNamespace(is_set=ended), ("begun", ("kinds",)): None}
+    monkeypatch.setattr(compiled, "coming", coming)
+    monkeypatch.setattr(compiled, "meanwhile", [kernel("first"), kernel("begun"), kernel("last")])
+    assert started() == (3, 0)
+    assert compiled_kernels == ["last", "first"] and waits == [3, 2, 1, 0, 0]
+
+
 @pytest.mark.parametrize("dtype, ends, asked, hits", [("float32", False, 3, 1), ("float32", True, 3, 0),
                                                       ("float64", False, 0, 0)])
 def test_what_the_process_beside_compiles_is_waited_for(tmp_path, monkeypatch, dtype, ends, asked, hits):
@@ -109,15 +176,15 @@ def test_what_the_process_beside_compiles_is_waited_for(tmp_path, monkeypatch, d
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     polls = []
 
-    def poll():
+    def is_set():
         polls.append(len(polls))
         assert len(polls) <= 3, "who waits for nothing would wait forever"
         if len(polls) == 3 and not ends:
             monkeypatch.setattr(compiled, "coming", {})
             assert started() == (3, 0)                                          # the other one's
-        return 0 if len(polls) == 3 and ends else None
+        return len(polls) == 3 and ends
     kinds = tuple(map(numba.typeof, (*[np.ones(3, np.float32)] * 2, 1.0, np.ones(3, np.float32))))
-    monkeypatch.setattr(compiled, "coming", {(loops.gate.py_func, kinds): SimpleNamespace(poll=poll)})
+    monkeypatch.setattr(compiled, "coming", {(loops.gate.py_func, kinds): SimpleNamespace(is_set=is_set)})
     assert started(dtype) == (3, hits) and len(polls) == asked
 
 

@@ -94,9 +94,9 @@ def register(commands) -> None:
 
 def run(args) -> int:
     """Begin a run or go on with one, and train it."""
-    from ..gan import new_run, resume_run
     from ..kernels.fast.ahead import compile_ahead
     compile_ahead()                         # in a process beside, while the data are read
+    from ..gan import new_run, resume_run
     length = {"epochs": args.epochs, "steps": args.steps}
     if args.resume is not None:
         fixed = [name for name in (*FIXED, *RECIPE) if getattr(args, name) is not None]

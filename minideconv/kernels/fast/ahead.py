@@ -2,9 +2,10 @@
 training step needs: two processors are done in little more than half the time.
 
 Both keep what they compile in the same cache (compiled.py). This one begins with what takes longest, goes on with what
-a step comes to last, and says what it begins with; the step waits for that, and compiles itself what the process has
-not begun. So they meet somewhere in the middle, whichever of them is faster.
+a step comes to last, and says what it begins with; the step waits for that, compiling meanwhile what the process would
+begin last. So they meet somewhere in the middle, whichever of them is faster.
 """
+import os
 import subprocess
 import sys
 import threading
@@ -16,27 +17,67 @@ from ...machine import available_threads
 from ...shapes import Window
 from ..reference import AdamStep, Affine
 from .columns import correlate_by_columns, scatter_by_columns
-from .compiled import coming
+from .compiled import coming, meanwhile, written_functions
 from .loops import Rest, adam, moments, normalise_input, normalise_sums
 from .passes import Side, Weights, Work, correlate, transform
 
 
 def compile_ahead():
-    """Start the process and return it, a subprocess.Popen; None where it would be of no use. It ends by itself."""
+    """Start the process, and return the thread that listens to it; None where it would be of no use. Both end by
+    themselves.
+    """
     if config.DISABLE_JIT or available_threads() < 2 or _kept():
         return None
-    process = subprocess.Popen([sys.executable, "-m", __name__], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.DEVNULL, start_new_session=True, text=True)
-    threading.Thread(target=_listen, args=(process,), daemon=True).start()
-    return process
+    try:
+        process = _start()
+    except OSError:                         # no room for one more
+        return None
+    thread = threading.Thread(target=_listen, args=process, daemon=True)
+    thread.start()
+    return thread
 
 
-def _listen(process) -> None:
+def _start():
+    """The process: a file that says, line by line, which of the kernels it begins with, and what waits for its end."""
+    if sys.platform != "linux" or threading.active_count() > 1:
+        process = subprocess.Popen([sys.executable, "-m", __name__], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.DEVNULL, start_new_session=True, text=True)
+        return process.stdout, process.wait
+    reader, writer = os.pipe()
+    process = os.fork()                     # it has imported everything already
+    if process == 0:
+        try:
+            os.setsid()
+            nothing = os.open(os.devnull, os.O_RDWR)
+            for file in range(3):           # who reads this process's output does not wait for the other one
+                os.dup2(nothing, file)
+            _compile(writer)
+        finally:
+            os._exit(0)
+    os.close(writer)
+    return open(reader, encoding="utf-8"), lambda: os.waitpid(process, 0)
+
+
+def _compile(said: int) -> None:
+    """What the process does; said: the descriptor of the file that says so."""
+    for number, (kernel, arguments) in enumerate(calls()):
+        os.write(said, f"{number}\n".encode())
+        kernel.compile(tuple(map(typeof, arguments)))
+
+
+def _listen(said, wait) -> None:
     """Note which kernels the process begins with, until it ends."""
-    kernels = [(kernel.py_func, tuple(map(typeof, arguments))) for kernel, arguments in calls()]
-    with process:
-        for number in process.stdout:
-            coming[kernels[int(number)]] = process
+    kernels, ended = [(kernel, tuple(map(typeof, arguments))) for kernel, arguments in calls()], threading.Event()
+    meanwhile.extend(kernels)
+    try:
+        with said:
+            for number in said:
+                kernel, kinds = kernels[int(number)]
+                coming[kernel.py_func, kinds] = ended
+    finally:
+        ended.set()
+        meanwhile.clear()
+        wait()
 
 
 def _kept() -> bool:
@@ -56,7 +97,8 @@ def calls() -> list:
     window, affine = Window((4, 4), (2, 2), (1, 1), (1, 1), (2, 2), (1, 1)), Affine(flat, flat, flat, 0.2)
     total, places, finite = np.ones(1), np.zeros((1, 9), np.intp), np.ones(1, bool)
     work, side, weights = Work(places[0], places, places), Side(images, places), Weights(images, False, images)
-    return [(transform, (work, side, weights, side, True, Rest(flat, 1.0), flat, flat, matrix, finite)),
+    return [(written_functions, (flat,)),
+            (transform, (work, side, weights, side, True, Rest(flat, 1.0), flat, flat, matrix, finite)),
             (correlate, (work, places[0], side, side, flat, flat, flat, images)),
             (correlate_by_columns, (images, images, window, 0, matrix)),
             (scatter_by_columns, (images, panels, window, images)),
@@ -67,6 +109,4 @@ def calls() -> list:
 
 
 if __name__ == "__main__":
-    for number, (kernel, arguments) in enumerate(calls()):
-        print(number, flush=True)
-        kernel.compile(tuple(map(typeof, arguments)))
+    _compile(sys.stdout.fileno())

@@ -10,15 +10,19 @@ import time
 from pathlib import Path
 
 import numpy as np
-from numba import config, njit
+from numba import config, njit, types
 from numba.core.caching import FunctionCache
 from numba.core.compiler_lock import global_compiler_lock
+
+from .written import write_all
 
 # NumPy's way with x / 0 (infinity, not an exception): a check at each division would keep a loop
 # from using vector instructions.
 _SETTINGS = dict(nogil=True, error_model="numpy")
 _said = []
-coming = {}         # (function, types of its arguments) -> the process beside this one that has begun it, see ahead.py
+coming = {}         # (function, types of its arguments) that a process beside this one has begun -> an Event, set when
+                    # that process has ended, see ahead.py
+meanwhile = []      # (kernel, types): what can be compiled while that process is waited for, the last one first
 
 
 def _say(problem: str) -> None:
@@ -27,6 +31,19 @@ def _say(problem: str) -> None:
         _said.append(problem)
         print(f"minideconv: compiled kernels are not kept on disk, each start will compile them again: "
               f"{problem}", file=sys.stderr)
+
+
+def _use_the_time() -> None:
+    """A moment of waiting for the process beside this one: a kernel that it has not begun is compiled, if there is one.
+    """
+    if not meanwhile:
+        time.sleep(0.01)
+        return
+    kernel, kinds = meanwhile.pop()
+    others, meanwhile[:] = meanwhile[:], []         # what this kernel waits for is waited for asleep
+    if (kernel.py_func, kinds) not in coming:
+        kernel.compile(kinds)
+    meanwhile[:] = others
 
 
 def _sources() -> tuple:
@@ -47,9 +64,9 @@ class Cache(FunctionCache):
 
     def load_overload(self, sig, target_context):
         """What is kept, or will be in a moment; None where there is nothing."""
-        process = coming.get((self._function, sig))
+        ended = coming.get((self._function, sig))
         while True:
-            over = process is None or process.poll() is not None
+            over = ended is None or ended.is_set()
             try:
                 found = super().load_overload(sig, target_context)
             except Exception:       # unpickling half a file may raise anything
@@ -57,7 +74,7 @@ class Cache(FunctionCache):
                 return None
             if over or found is not None:
                 return found
-            time.sleep(0.01)
+            _use_the_time()
 
     def save_overload(self, sig, data):
         try:
@@ -71,6 +88,15 @@ class Cache(FunctionCache):
             self.flush()
         except OSError as error:
             _say(str(error))
+
+
+def _floats(kinds):
+    """The floating dtypes of arrays among Numba's types, and in tuples of them."""
+    for kind in kinds:
+        if isinstance(kind, types.BaseTuple):
+            yield from _floats(kind.types)
+        elif isinstance(kind, types.Array) and kind.dtype in (types.float32, types.float64):
+            yield kind.dtype
 
 
 def jit(function):
@@ -98,6 +124,9 @@ def _kernel(function, level):
 
     def compile_with_level(signature):
         with global_compiler_lock:
+            if dispatcher is not written_functions:         # a kernel from the cache needs them too
+                for dtype in set(_floats(signature)):
+                    written_functions.compile((types.Array(dtype, 1, "C"),))
             former = config.OPT
             try:
                 config.OPT = type(former)(min(former, level))
@@ -106,6 +135,14 @@ def _kernel(function, level):
                 config.OPT = former
     dispatcher.compile = compile_with_level
     return dispatcher
+
+
+@quick_jit
+def written_functions(like):
+    """Nothing: but where it is compiled, or comes from the cache, all of them are there for kernels on arrays like this
+    one.
+    """
+    write_all(like)
 
 
 def _only_inside(*arguments, **settings):

@@ -22,7 +22,8 @@ from numba import config, types
 from numba.extending import intrinsic
 
 from .compiled import jit, jit_inside
-from .runs import CACHE_LINE, call, copy_runs, data_of, prefetch, spread, turn_runs, zero_run
+from .runs import CACHE_LINE, copy_runs, turn_runs, zero_run
+from .written import INDEX, data_of, prefetch, size_of, spread, written
 
 # A right factor is cut into panels of this many bytes a line, zeros after the last column, so that
 # the columns that are multiplied together lie together in memory: two of the widest vectors that
@@ -52,6 +53,49 @@ def _register_block(nbytes):
     Flat arrays and where their numbers are: left is (i, row, step), right (j, apart), out (o, line)
     for a[i + r * row + k * step], b[j + k * apart + lane], c[o + r * line + lane].
     """
+    @written(f"block_{nbytes}", "numbers numbers numbers index index index index index index")
+    def write(builder, number, a_start, b_start, c_start, *settings):
+        (row, step, apart, line, depth, add), lanes = settings, nbytes // size_of(number)
+        vector = ir.VectorType(number, lanes)
+
+        def times(value, number):
+            return builder.mul(value, ir.Constant(INDEX, number))
+
+        def line_at(start, offset):
+            return builder.bitcast(builder.gep(start, [offset]), vector.as_pointer())
+
+        start = builder.block
+        before, loop, after = (builder.append_basic_block(name) for name in ("before", "loop", "after"))
+        builder.cbranch(builder.icmp_signed("!=", add, ir.Constant(INDEX, 0)), before, loop)
+        builder.position_at_end(before)
+        sums_before = [builder.load(line_at(c_start, times(line, r)), align=4) for r in range(ROWS)]
+        _prefetch_next(builder, c_start, line, lanes, nbytes)
+        builder.branch(loop)
+
+        builder.position_at_end(loop)
+        k = builder.phi(INDEX)
+        sums = [builder.phi(vector) for _ in range(ROWS)]
+        right = builder.load(line_at(b_start, builder.mul(k, apart)), align=4)
+        sums_after = []
+        for r in range(ROWS):
+            one = builder.load(builder.gep(a_start, [builder.add(times(row, r), builder.mul(k, step))]))
+            left = spread(builder, one, vector)
+            fused = ("contract",)                       # one instruction multiplies, adds and rounds once
+            sums_after.append(builder.fadd(sums[r], builder.fmul(left, right, flags=fused), flags=fused))
+        next_k = builder.add(k, ir.Constant(INDEX, 1))
+        builder.cbranch(builder.icmp_signed("<", next_k, depth), loop, after)
+        for phi, old, new in zip(sums, sums_before, sums_after, strict=True):
+            phi.add_incoming(ir.Constant(vector, None), start)
+            phi.add_incoming(old, before)
+            phi.add_incoming(new, loop)
+        k.add_incoming(ir.Constant(INDEX, 0), start)
+        k.add_incoming(ir.Constant(INDEX, 0), before)
+        k.add_incoming(next_k, loop)
+
+        builder.position_at_end(after)
+        for r in range(ROWS):
+            builder.store(sums_after[r], line_at(c_start, times(line, r)), align=4)
+
     @intrinsic
     def block(typing, a, left, b, right, c, out, depth, add):
         def code(context, builder, signature, arguments):
@@ -60,50 +104,8 @@ def _register_block(nbytes):
                 first, *rest = (builder.extract_value(arguments[place + 1], k) for k in range(3 if place == 0 else 2))
                 starts.append(data_of(context, builder, signature.args[place], arguments[place], first))
                 settings += rest
-            call(builder, f"minideconv_block_{nbytes}_{a.dtype}", [*starts, *settings, *arguments[6:]], write)
+            write(builder, a.dtype, *starts, *settings, *arguments[6:])
             return context.get_dummy_value()
-
-        def write(builder, a_start, b_start, c_start, row, step, apart, line, depth, add):
-            index, lanes = row.type, nbytes * 8 // a.dtype.bitwidth
-            vector = ir.VectorType(ir.FloatType() if a.dtype == types.float32 else ir.DoubleType(), lanes)
-
-            def times(value, number):
-                return builder.mul(value, ir.Constant(index, number))
-
-            def line_at(start, offset):
-                return builder.bitcast(builder.gep(start, [offset]), vector.as_pointer())
-
-            start = builder.block
-            before, loop, after = (builder.append_basic_block(name) for name in ("before", "loop", "after"))
-            builder.cbranch(builder.icmp_signed("!=", add, ir.Constant(index, 0)), before, loop)
-            builder.position_at_end(before)
-            sums_before = [builder.load(line_at(c_start, times(line, r)), align=4) for r in range(ROWS)]
-            _prefetch_next(builder, c_start, line, lanes, nbytes)
-            builder.branch(loop)
-
-            builder.position_at_end(loop)
-            k = builder.phi(index)
-            sums = [builder.phi(vector) for _ in range(ROWS)]
-            right = builder.load(line_at(b_start, builder.mul(k, apart)), align=4)
-            sums_after = []
-            for r in range(ROWS):
-                number = builder.load(builder.gep(a_start, [builder.add(times(row, r), builder.mul(k, step))]))
-                left = spread(builder, number, vector)
-                fused = ("contract",)                   # one instruction multiplies, adds and rounds once
-                sums_after.append(builder.fadd(sums[r], builder.fmul(left, right, flags=fused), flags=fused))
-            next_k = builder.add(k, ir.Constant(index, 1))
-            builder.cbranch(builder.icmp_signed("<", next_k, depth), loop, after)
-            for phi, old, new in zip(sums, sums_before, sums_after, strict=True):
-                phi.add_incoming(ir.Constant(vector, None), start)
-                phi.add_incoming(old, before)
-                phi.add_incoming(new, loop)
-            k.add_incoming(ir.Constant(index, 0), start)
-            k.add_incoming(ir.Constant(index, 0), before)
-            k.add_incoming(next_k, loop)
-
-            builder.position_at_end(after)
-            for r in range(ROWS):
-                builder.store(sums_after[r], line_at(c_start, times(line, r)), align=4)
         two, three = types.UniTuple(types.intp, 2), types.UniTuple(types.intp, 3)
         return types.void(a, three, b, two, c, two, types.intp, types.intp), code
     return block

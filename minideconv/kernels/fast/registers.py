@@ -15,7 +15,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .products import WIDE
-from .runs import call, data_of
+from .written import INDEX, data_of, size_of, written
 
 VECTOR_BYTES = 64 if WIDE else 32
 
@@ -44,8 +44,11 @@ def combinations(name: str, pairs: list):
     of out = the sum of V[k, i] * H[l, j] times run (i, j) of a.
 
     Runs have `length` numbers and begin at out[targets[k, l]] and a[starts[i, j]]; `count` of each follow, out_apart
-    and apart from each other. targets, starts: intp arrays, row by row. name: of the machine functions.
+    and apart from each other. targets, starts: intp arrays, row by row. name: of the functions.
     """
+    calls = [written(f"{name}_{place}", "numbers indices numbers indices index index index index")(
+        functools.partial(_write, pair)) for place, pair in enumerate(pairs)]
+
     @intrinsic
     def combine(typing, which, out, targets, out_apart, a, starts, apart, length, count):
         def code(context, builder, signature, arguments):
@@ -54,11 +57,11 @@ def combinations(name: str, pairs: list):
                       for place in (1, 2, 4, 5)] + [arguments[place] for place in (3, 6, 7, 8)]
             done = builder.append_basic_block("combined")
             choice = builder.switch(arguments[0], done)
-            for place, pair in enumerate(pairs):
+            for place, call in enumerate(calls):
                 case = builder.append_basic_block(f"combine_{place}")
                 choice.add_case(ir.Constant(zero.type, place), case)
                 builder.position_at_end(case)
-                call(builder, f"minideconv_{name}_{place}_{out.dtype}", values, functools.partial(_write, pair))
+                call(builder, out.dtype, *values)
                 builder.branch(done)
             builder.position_at_end(done)
             return context.get_dummy_value()
@@ -76,16 +79,17 @@ def combinations(name: str, pairs: list):
     return loops if config.DISABLE_JIT else combine
 
 
-def _write(pair, builder, out, targets, a, starts, out_apart, apart, length, count):
-    """The machine function of one pair of matrices. Runs that no combination needs are not read."""
-    (down, across), index, scalar, columns = pair, length.type, out.type.pointee, pair[1].shape[1]
+def _write(pair, builder, number, out, targets, a, starts, *sizes):
+    """The function of one pair of matrices. Runs that no combination needs are not read."""
+    (down, across), columns = pair, pair[1].shape[1]
+    out_apart, apart, length, count = sizes
 
     def step(a, out, lanes):
-        vector = scalar if lanes == 1 else ir.VectorType(scalar, lanes)
+        vector = number if lanes == 1 else ir.VectorType(number, lanes)
 
-        def at(start, places, number):
+        def at(start, places, n):
             # Places are read anew each time (as if others wrote to them): kept, they would all be counted up.
-            place = builder.load_atomic(builder.gep(places, [ir.Constant(index, number)]), "monotonic", 8)
+            place = builder.load_atomic(builder.gep(places, [ir.Constant(INDEX, n)]), "monotonic", 8)
             return builder.bitcast(builder.gep(start, [place]), vector.as_pointer())
 
         def term(i, j):
@@ -102,15 +106,14 @@ def _write(pair, builder, out, targets, a, starts, out_apart, apart, length, cou
     def each(c, width):
         step(builder.gep(a, [builder.add(from_, c)]), builder.gep(out, [builder.add(to, c)]), width)
 
-    bits = 32 if isinstance(scalar, ir.FloatType) else 64
-    lanes, zero, one = (ir.Constant(index, number) for number in (VECTOR_BYTES * 8 // bits, 0, 1))
+    lanes, zero, one = (ir.Constant(INDEX, n) for n in (VECTOR_BYTES // size_of(number), 0, 1))
     some = builder.icmp_signed(">=", length, lanes)
     last = builder.sub(length, lanes)
-    with cgutils.for_range_slice(builder, zero, count, one, index) as (r, _):
+    with cgutils.for_range_slice(builder, zero, count, one, INDEX) as (r, _):
         from_, to = builder.mul(r, apart), builder.mul(r, out_apart)
         with builder.if_else(some) as (vectors, numbers):
-            with vectors, cgutils.for_range_slice(builder, zero, length, lanes, index) as (c, _):
+            with vectors, cgutils.for_range_slice(builder, zero, length, lanes, INDEX) as (c, _):
                 # The last vector begins early enough to end with the run: what it has in common is written twice.
                 each(builder.select(builder.icmp_signed("<", c, last), c, last), lanes.constant)
-            with numbers, cgutils.for_range_slice(builder, zero, length, one, index) as (c, _):
+            with numbers, cgutils.for_range_slice(builder, zero, length, one, INDEX) as (c, _):
                 each(c, 1)

@@ -15,105 +15,100 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .compiled import jit_inside
+from .written import INDEX, data_of, prefetch, size_of, spread, written
 
 VECTOR_BYTES = CACHE_LINE = 64
 SHORT = 4                   # numbers in a row of a 4x4 window over one channel: most windows of the GANs on MNIST
 
 
-def data_of(context, builder, kind, array, index):
-    """The address of array[index]."""
-    return builder.gep(context.make_array(kind)(context, builder, array).data, [index])
-
-
-def spread(builder, number, vector):
-    """A vector whose entries are all `number`."""
-    one = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None))
-
-
-def prefetch(builder, place):
-    """What lies there is wanted soon, to be read or written: the second-level cache fetches its line meanwhile. It need
-    not exist.
+class _Runs:
+    """What writes a function over runs, of what it is given: target[:length] = source[:length], or zeros without a
+    source; += weight * source[:length] with a weight. With count, line, row: the same with `count` runs, `line` apart
+    in the target and `row` in the source. With `nothing`, a vector: 0 times every number that was written is added to
+    it.
     """
-    address, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
-    kind = ir.FunctionType(ir.VoidType(), [address, flag, flag, flag])
-    settings = [ir.Constant(flag, number) for number in (0, 2, 1)]          # to read, second level, data
-    builder.call(builder.module.declare_intrinsic("llvm.prefetch", [address], kind),
-                 [builder.bitcast(place, address), *settings])
+    target = source = weight = count = line = row = nothing = None
 
+    def __init__(self, builder, number, given: dict):
+        self.__dict__.update(given, builder=builder)
+        self.lanes = VECTOR_BYTES // size_of(number)
+        sizes = [self.lanes >> n for n in range(self.lanes.bit_length())]   # whole vectors, and the rest by halves
+        self.vectors = {size: number if size == 1 else ir.VectorType(number, size) for size in sizes}
+        self.sums = {size: cgutils.alloca_once_value(builder, ir.Constant(vector, None))
+                     for size, vector in self.vectors.items()} if self.nothing else None
 
-def call(builder, name, arguments, write):
-    """Call a function of the module being compiled; write(builder, *arguments) writes it when it is
-    first called. It is not copied to its callers.
-    """
-    function = builder.module.globals.get(name)
-    if function is None:
-        kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
-        function = ir.Function(builder.module, kind, name)
-        function.linkage = "linkonce_odr"               # other modules may hold the same
-        function.attributes.add("noinline")
-        inside = ir.IRBuilder(function.append_basic_block())
-        write(inside, *function.args)
-        inside.ret_void()
-    builder.call(function, arguments)
+    def step(self, size, c, target, source):
+        """target[c:c + size], as one vector."""
+        builder, vector = self.builder, self.vectors[size]
 
-
-def _run(context, builder, kind, target, length, source=None, weight=None, many=None, nothing=None):
-    """target[:length] = source[:length], or zeros where there is none; or += weight * source[:length].
-
-    many = (count, line, row): the same with `count` runs, `line` apart in the target and `row` in the source.
-    nothing: a vector to which 0 times every number that was written is added.
-    """
-    index, number = context.get_value_type(types.intp), context.get_value_type(kind)
-    zero, one, lanes = ir.Constant(index, 0), ir.Constant(index, 1), VECTOR_BYTES * 8 // kind.bitwidth
-    given = [value for value in (source, weight, *(many or ()), nothing) if value is not None]
-    sizes = [lanes >> n for n in range(lanes.bit_length())]                 # whole vectors, and the rest by halves
-    vectors = {size: number if size == 1 else ir.VectorType(number, size) for size in sizes}
-
-    def step(builder, lanes, c, target, source=None, weight=None, sums=None):
-        """target[c:c + lanes], as one vector."""
         def at(start):
-            return builder.bitcast(builder.gep(start, [c]), vectors[lanes].as_pointer())
-        value = ir.Constant(vectors[lanes], None) if source is None else builder.load(at(source), align=4)
-        if weight is not None:
-            value = builder.fmul(value, weight if lanes == 1 else spread(builder, weight, vectors[lanes]))
+            return builder.bitcast(builder.gep(start, [c]), vector.as_pointer())
+        value = builder.load(at(source), align=4) if source else ir.Constant(vector, None)
+        if self.weight:
+            value = builder.fmul(value, self.weight if size == 1 else spread(builder, self.weight, vector))
             value = builder.fadd(builder.load(at(target), align=4), value)
         builder.store(value, at(target), align=4)
-        if sums:
-            fused, nought = ("contract",), ir.Constant(vectors[lanes], None)
-            value = builder.fmul(value, nought, flags=fused)
-            builder.store(builder.fadd(builder.load(sums[lanes]), value, flags=fused), sums[lanes])
+        if self.sums:
+            fused = ("contract",)
+            value = builder.fmul(value, ir.Constant(vector, None), flags=fused)
+            builder.store(builder.fadd(builder.load(self.sums[size]), value, flags=fused), self.sums[size])
 
-    def write_one(builder, length, *run):
-        whole = builder.and_(length, ir.Constant(index, -lanes))
-        with cgutils.for_range_slice(builder, zero, whole, ir.Constant(index, lanes), index) as (c, _):
-            step(builder, lanes, c, *run)
-        for size in sizes[1:]:
-            some = builder.and_(length, ir.Constant(index, size))
-            with builder.if_then(builder.icmp_unsigned("!=", some, zero)):
-                step(builder, size, builder.and_(length, ir.Constant(index, -2 * size)), *run)
+    def run(self, target, source):
+        """One run of any length."""
+        builder, length = self.builder, self.length
+        whole = builder.and_(length, ir.Constant(INDEX, -self.lanes))
+        with self.range(whole, self.lanes) as (c, _):
+            self.step(self.lanes, c, target, source)
+        for size in list(self.vectors)[1:]:
+            some = builder.icmp_unsigned("!=", builder.and_(length, ir.Constant(INDEX, size)), ir.Constant(INDEX, 0))
+            with builder.if_then(some):
+                self.step(size, builder.and_(length, ir.Constant(INDEX, -2 * size)), target, source)
 
-    def write(builder, length, target, source, *rest):
-        *weight, count, line, row = rest[:len(rest) - (nothing is not None)]
-        sums = {size: cgutils.alloca_once_value(builder, ir.Constant(vector, None))
-                for size, vector in vectors.items()} if nothing is not None else None
+    def runs(self, write):
+        """write(target, source) for each of the runs."""
+        builder = self.builder
+        with self.range(self.count, 1) as (r, _):
+            write(builder.gep(self.target, [builder.mul(r, self.line)]),
+                  builder.gep(self.source, [builder.mul(r, self.row)]))
 
-        def each(write_run):
-            with cgutils.for_range_slice(builder, zero, count, one, index) as (r, _):
-                to, of = builder.gep(target, [builder.mul(r, line)]), builder.gep(source, [builder.mul(r, row)])
-                write_run(to, of, *(weight or [None]), sums)
-        with builder.if_else(builder.icmp_signed("==", length, ir.Constant(index, SHORT))) as (short, other):
+    def range(self, stop, step):
+        """A loop from 0 to stop."""
+        zero = ir.Constant(INDEX, 0)
+        return cgutils.for_range_slice(self.builder, zero, stop, ir.Constant(INDEX, step), INDEX)
+
+    def write(self):
+        """The function's code."""
+        builder = self.builder
+        if self.count is None:
+            self.run(self.target, self.source)
+            return
+        is_short = builder.icmp_signed("==", self.length, ir.Constant(INDEX, SHORT))
+        with builder.if_else(is_short) as (short, other):
             with short:                                     # without asking, run by run, how long it is
-                each(functools.partial(step, builder, SHORT, zero))
+                self.runs(functools.partial(self.step, SHORT, ir.Constant(INDEX, 0)))
             with other:
-                each(functools.partial(write_one, builder, length))
-        for size in sizes if sums else ():
-            place = builder.bitcast(rest[-1], vectors[size].as_pointer())
-            builder.store(builder.fadd(builder.load(place, align=4), builder.load(sums[size])), place, align=4)
+                self.runs(self.run)
+        for size, total in (self.sums or {}).items():
+            place = builder.bitcast(self.nothing, self.vectors[size].as_pointer())
+            builder.store(builder.fadd(builder.load(place, align=4), builder.load(total)), place, align=4)
 
-    name = f"minideconv_run_{len(given)}_{'checked_' if nothing is not None else ''}{kind}"
-    call(builder, name, [length, target, *given], write if many else write_one)
-    return context.get_dummy_value()
+
+def _over_runs(name: str, given: str):
+    """A function of what is given, see _Runs."""
+    kinds = dict(target="numbers", source="numbers", nothing="numbers", weight="number")
+
+    @written(name, " ".join(kinds.get(one, "index") for one in given.split()))
+    def write(builder, number, *values):
+        _Runs(builder, number, dict(zip(given.split(), values, strict=True))).write()
+    return write
+
+
+_zero_run, _copy_run = _over_runs("zero_run", "length target"), _over_runs("copy_run", "length target source")
+_add_run = _over_runs("add_run", "length target source weight")
+_copy_runs = _over_runs("copy_runs", "length target source count line row")
+_add_runs = _over_runs("add_runs", "length target source weight count line row")
+_copy_checked = _over_runs("copy_checked", "length target source count line row nothing")
+_add_checked = _over_runs("add_checked", "length target source weight count line row nothing")
 
 
 SIDE = 8                    # of the squares that are turned in registers
@@ -131,31 +126,33 @@ def _turned(builder, rows):
     return rows
 
 
+@written("turn_runs", "numbers numbers index index index index")
+def _turn_runs(builder, number, target, source, line, row, high, wide):
+    zero, sides = ir.Constant(INDEX, 0), [ir.Constant(INDEX, n) for n in range(SIDE)]
+    vector = ir.VectorType(number, SIDE)
+    whole_high, whole_wide = (builder.and_(size, ir.Constant(INDEX, -SIDE)) for size in (high, wide))
+
+    def at(start, apart, r, c, kind):
+        return builder.bitcast(builder.gep(start, [builder.add(builder.mul(r, apart), c)]), kind.as_pointer())
+
+    def each(first, last, step):
+        return cgutils.for_range_slice(builder, first, last, ir.Constant(INDEX, step), INDEX)
+    with each(zero, whole_high, SIDE) as (r, _), each(zero, whole_wide, SIDE) as (c, _):
+        rows = [builder.load(at(source, row, builder.add(r, n), c, vector), align=4) for n in sides]
+        for n, column in zip(sides, _turned(builder, rows), strict=True):
+            builder.store(column, at(target, line, builder.add(c, n), r, vector), align=4)
+    for first, last, begin in ((zero, whole_high, whole_wide), (whole_high, high, zero)):           # what is left over
+        with each(first, last, 1) as (r, _), each(begin, wide, 1) as (c, _):
+            builder.store(builder.load(at(source, row, r, c, number)), at(target, line, c, r, number))
+
+
 @intrinsic
 def turn_runs(typing, out, o, line, a, i, row, high, wide):
     """out[o + c * line + r] = a[i + r * row + c] for r < high, c < wide: runs of a become columns of out."""
     def code(context, builder, signature, arguments):
-        index, number = context.get_value_type(types.intp), context.get_value_type(out.dtype)
-        vector = ir.VectorType(number, SIDE)
-
-        def write(builder, target, source, line, row, high, wide):
-            def at(start, apart, r, c, kind):
-                return builder.bitcast(builder.gep(start, [builder.add(builder.mul(r, apart), c)]), kind.as_pointer())
-
-            def each(first, last, step):
-                return cgutils.for_range_slice(builder, first, last, ir.Constant(index, step), index)
-            zero, sides = ir.Constant(index, 0), [ir.Constant(index, n) for n in range(SIDE)]
-            whole_high, whole_wide = (builder.and_(size, ir.Constant(index, -SIDE)) for size in (high, wide))
-            with each(zero, whole_high, SIDE) as (r, _), each(zero, whole_wide, SIDE) as (c, _):
-                rows = [builder.load(at(source, row, builder.add(r, n), c, vector), align=4) for n in sides]
-                for n, column in zip(sides, _turned(builder, rows), strict=True):
-                    builder.store(column, at(target, line, builder.add(c, n), r, vector), align=4)
-            for first, last, begin in ((zero, whole_high, whole_wide), (whole_high, high, zero)):   # what is left over
-                with each(first, last, 1) as (r, _), each(begin, wide, 1) as (c, _):
-                    builder.store(builder.load(at(source, row, r, c, number)), at(target, line, c, r, number))
         target, source = (data_of(context, builder, signature.args[place], *arguments[place:place + 2])
                           for place in (0, 3))
-        call(builder, f"minideconv_turn_{out.dtype}", [target, source, arguments[2], *arguments[5:]], write)
+        _turn_runs(builder, out.dtype, target, source, arguments[2], *arguments[5:])
         return context.get_dummy_value()
     return types.void(out, types.intp, types.intp, a, types.intp, types.intp, types.intp, types.intp), code
 
@@ -166,7 +163,8 @@ def copy_run(typing, out, o, a, i, length):
     def code(context, builder, signature, arguments):
         target, source = (data_of(context, builder, signature.args[place], *arguments[place:place + 2])
                           for place in (0, 2))
-        return _run(context, builder, out.dtype, target, arguments[4], source)
+        _copy_run(builder, out.dtype, arguments[4], target, source)
+        return context.get_dummy_value()
     return types.void(out, types.intp, a, types.intp, types.intp), code
 
 
@@ -176,7 +174,8 @@ def add_run(typing, out, o, a, i, weight, length):
     def code(context, builder, signature, arguments):
         target, source = (data_of(context, builder, signature.args[place], *arguments[place:place + 2])
                           for place in (0, 2))
-        return _run(context, builder, out.dtype, target, arguments[5], source, arguments[4])
+        _add_run(builder, out.dtype, arguments[5], target, source, arguments[4])
+        return context.get_dummy_value()
     return types.void(out, types.intp, a, types.intp, out.dtype, types.intp), code
 
 
@@ -186,8 +185,8 @@ def copy_runs(typing, out, o, line, a, i, row, count, length):
     def code(context, builder, signature, arguments):
         target, source = (data_of(context, builder, signature.args[place], *arguments[place:place + 2])
                           for place in (0, 3))
-        many = arguments[6], arguments[2], arguments[5]
-        return _run(context, builder, out.dtype, target, arguments[7], source, many=many)
+        _copy_runs(builder, out.dtype, arguments[7], target, source, arguments[6], arguments[2], arguments[5])
+        return context.get_dummy_value()
     return types.void(out, types.intp, types.intp, a, types.intp, types.intp, types.intp, types.intp), code
 
 
@@ -197,8 +196,9 @@ def add_runs(typing, out, o, line, a, i, row, count, weight, length):
     def code(context, builder, signature, arguments):
         target, source = (data_of(context, builder, signature.args[place], *arguments[place:place + 2])
                           for place in (0, 3))
-        many = arguments[6], arguments[2], arguments[5]
-        return _run(context, builder, out.dtype, target, arguments[8], source, arguments[7], many)
+        *many, weight, length = (arguments[place] for place in (6, 2, 5, 7, 8))
+        _add_runs(builder, out.dtype, length, target, source, weight, *many)
+        return context.get_dummy_value()
     index = types.intp
     return types.void(out, index, index, a, index, index, index, out.dtype, index), code
 
@@ -215,9 +215,9 @@ def deliver_runs(typing, out, o, line, a, i, count, length, add, nothing):
         many, one = (arguments[5], arguments[2], length), ir.Constant(context.get_value_type(out.dtype), 1)
         with builder.if_else(arguments[7]) as (adding, copying):
             with adding:
-                _run(context, builder, out.dtype, target, length, source, one, many, sums)
+                _add_checked(builder, out.dtype, length, target, source, one, *many, sums)
             with copying:
-                _run(context, builder, out.dtype, target, length, source, None, many, sums)
+                _copy_checked(builder, out.dtype, length, target, source, *many, sums)
         return context.get_dummy_value()
     index = types.intp
     return types.void(out, index, index, a, index, index, index, types.boolean, nothing), code
@@ -228,7 +228,8 @@ def zero_run(typing, out, o, length):
     """out[o:][:length] = 0"""
     def code(context, builder, signature, arguments):
         target = data_of(context, builder, signature.args[0], *arguments[:2])
-        return _run(context, builder, out.dtype, target, arguments[2])
+        _zero_run(builder, out.dtype, arguments[2], target)
+        return context.get_dummy_value()
     return types.void(out, types.intp, types.intp), code
 
 

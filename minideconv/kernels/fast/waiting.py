@@ -10,7 +10,7 @@ from numba import config, types
 from numba.extending import intrinsic
 
 from .compiled import jit_inside, quick_jit
-from .runs import data_of
+from .written import data_of
 
 TURNS, AFTER = 4000, 300        # of some 25 nanoseconds (an AMD processor of 2024) to 50 (an Intel one of 2020)
 

@@ -1,0 +1,82 @@
+"""Functions in the compiler's language (LLVM), for what no compiler makes of loops over arrays: short runs (runs.py),
+blocks of products (products.py), combinations in registers (registers.py).
+
+Kernels call them by name. They are compiled apart from them, once for each dtype (compiled.py): whatever a kernel
+consists of is compiled over and over, with each part that calls it and with each kernel.
+"""
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+INDEX = ir.IntType(types.intp.bitwidth)
+_functions = {}         # name -> (kinds of its arguments, what writes it)
+
+
+def written(name: str, arguments: str):
+    """A decorator of write(builder, number, *arguments), which writes a function for arrays of LLVM's type `number`.
+
+    arguments: of what kind each is, "index", "number", or the address of "indices" or "numbers". What becomes of it is
+    call(builder, dtype, *arguments): a call of that function.
+    """
+    def register(write):
+        _functions[name] = arguments.split(), write
+
+        def call(builder, dtype, *values):
+            builder.call(_function(builder.module, name, dtype), values)
+        return call
+    return register
+
+
+def _number(dtype):
+    """LLVM's type of float32 or float64."""
+    return ir.FloatType() if dtype == types.float32 else ir.DoubleType()
+
+
+def size_of(number) -> int:
+    """The bytes of LLVM's float or double."""
+    return 4 if number == ir.FloatType() else 8
+
+
+def data_of(context, builder, kind, array, index):
+    """The address of array[index]."""
+    return builder.gep(context.make_array(kind)(context, builder, array).data, [index])
+
+
+def spread(builder, number, vector):
+    """A vector whose entries are all `number`."""
+    one = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None))
+
+
+def prefetch(builder, place):
+    """What lies there is wanted soon, to be read or written: the second-level cache fetches its line meanwhile. It need
+    not exist.
+    """
+    address, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [address, flag, flag, flag])
+    settings = [ir.Constant(flag, number) for number in (0, 2, 1)]          # to read, second level, data
+    builder.call(builder.module.declare_intrinsic("llvm.prefetch", [address], kind),
+                 [builder.bitcast(place, address), *settings])
+
+
+def _function(module, name, dtype):
+    """The function, as a module knows it that has its code, or calls it."""
+    kinds, _ = _functions[name]
+    full, number = f"minideconv_{name}_{dtype}", _number(dtype)
+    if full not in module.globals:
+        known = {"index": INDEX, "number": number, "indices": INDEX.as_pointer(), "numbers": number.as_pointer()}
+        ir.Function(module, ir.FunctionType(ir.VoidType(), [known[kind] for kind in kinds]), full)
+    return module.globals[full]
+
+
+@intrinsic
+def write_all(typing, like):
+    """The code of all functions for arrays like this one, in the module of the kernel that calls this."""
+    def code(context, builder, signature, arguments):
+        for name, (_, write) in _functions.items():
+            function = _function(builder.module, name, like.dtype)
+            inside = ir.IRBuilder(function.append_basic_block())
+            write(inside, _number(like.dtype), *function.args)
+            inside.ret_void()
+        return context.get_dummy_value()
+    return types.void(like), code
