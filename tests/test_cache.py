@@ -211,6 +211,17 @@ def test_fault_19_a_damaged_file_is_made_anew(tmp_path, monkeypatch, capfd, kind
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_kernel_that_is_kept_finds_the_functions_that_it_calls(tmp_path):
+    """Whether they are kept as well or not: a name that nobody knows would end the process."""
+    program = PROGRAM.replace("gate(p, p, 1.0, out)", "add_rows(p.reshape(3, 1), out[:1])").replace("gate", "add_rows")
+    assert run(tmp_path, program).stdout.split()[1] == "0"
+    for path in Path(tmp_path).rglob("*written_functions*"):
+        path.unlink()
+    for _ in range(2):
+        answer = run(tmp_path, program.replace("np.empty_like(p)", "np.zeros_like(p)"))
+        assert (answer.stdout.split(), answer.returncode, answer.stderr) == (["3.0", "1"], 0, "")
+
+
 def test_fault_19_no_room_on_the_disk(tmp_path):
     """Every write fails: one line, and the kernels run."""
     full = "import builtins, errno\n" \

@@ -139,8 +139,8 @@ def _kernel(function, level):
 
 @quick_jit
 def written_functions(like):
-    """Nothing: but where it is compiled, or comes from the cache, all of them are there for kernels on arrays like this
-    one.
+    """Does nothing; but once it is compiled, or comes from the cache, kernels on arrays like this one find what they
+    call by name (written.py).
     """
     write_all(like)
 

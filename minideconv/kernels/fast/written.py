@@ -1,14 +1,15 @@
 """Functions in the compiler's language (LLVM), for what no compiler makes of loops over arrays: short runs (runs.py),
 blocks of products (products.py), combinations in registers (registers.py).
 
-Kernels call them by name. They are compiled apart from them, once for each dtype (compiled.py): whatever a kernel
-consists of is compiled over and over, with each part that calls it and with each kernel.
+Kernels call them by name. They are compiled apart, once for each dtype (written_functions in compiled.py): what a
+kernel consists of is compiled again with every part that calls it, and with every kernel.
 """
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 INDEX = ir.IntType(types.intp.bitwidth)
+_NUMBERS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
 _functions = {}         # name -> (kinds of its arguments, what writes it)
 
 
@@ -25,11 +26,6 @@ def written(name: str, arguments: str):
             builder.call(_function(builder.module, name, dtype), values)
         return call
     return register
-
-
-def _number(dtype):
-    """LLVM's type of float32 or float64."""
-    return ir.FloatType() if dtype == types.float32 else ir.DoubleType()
 
 
 def size_of(number) -> int:
@@ -62,7 +58,7 @@ def prefetch(builder, place):
 def _function(module, name, dtype):
     """The function, as a module knows it that has its code, or calls it."""
     kinds, _ = _functions[name]
-    full, number = f"minideconv_{name}_{dtype}", _number(dtype)
+    full, number = f"minideconv_{name}_{dtype}", _NUMBERS[dtype]
     if full not in module.globals:
         known = {"index": INDEX, "number": number, "indices": INDEX.as_pointer(), "numbers": number.as_pointer()}
         ir.Function(module, ir.FunctionType(ir.VoidType(), [known[kind] for kind in kinds]), full)
@@ -76,7 +72,7 @@ def write_all(typing, like):
         for name, (_, write) in _functions.items():
             function = _function(builder.module, name, like.dtype)
             inside = ir.IRBuilder(function.append_basic_block())
-            write(inside, _number(like.dtype), *function.args)
+            write(inside, _NUMBERS[like.dtype], *function.args)
             inside.ret_void()
         return context.get_dummy_value()
     return types.void(like), code
