@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import minideconv
-from minideconv.kernels.fast import ahead, compiled, loops
+from minideconv.kernels.fast import ahead, compiled, loops, runs
 
 PROGRAM = """
 import numpy as np
@@ -221,6 +221,19 @@ def test_a_kernel_that_is_kept_finds_the_functions_that_it_calls(tmp_path):
     for _ in range(2):
         answer = run(tmp_path, program.replace("np.empty_like(p)", "np.zeros_like(p)"))
         assert (answer.stdout.split(), answer.returncode, answer.stderr) == (["3.0", "1"], 0, "")
+
+
+def test_a_kernel_calls_functions_of_its_own_dtype_only():
+    """Others might not be there when it comes from the cache."""
+    inner = compiled.quick_jit(lambda whole, part: runs.zero_run(part, 0, 1))
+    outer = compiled.quick_jit(lambda narrow, wide: inner(wide, wide))
+    wide, narrow = np.ones(1), np.ones(1, np.float32)
+    inner(narrow, narrow)
+    assert narrow == 0
+    for kernel in (inner, outer):
+        with pytest.raises(TypeError, match="zero_run of float64 is called by a kernel whose first array is not"):
+            kernel(narrow, wide)
+    assert compiled.compiling == []
 
 
 def test_fault_19_no_room_on_the_disk(tmp_path):

@@ -14,7 +14,7 @@ from numba import config, njit, types
 from numba.core.caching import FunctionCache
 from numba.core.compiler_lock import global_compiler_lock
 
-from .written import write_all
+from .written import compiling, write_all
 
 # NumPy's way with x / 0 (infinity, not an exception): a check at each division would keep a loop
 # from using vector instructions.
@@ -40,10 +40,11 @@ def _use_the_time() -> None:
         time.sleep(0.01)
         return
     kernel, kinds = meanwhile.pop()
-    others, meanwhile[:] = meanwhile[:], []         # what this kernel waits for is waited for asleep
+    former = meanwhile[:], compiling[:]
+    meanwhile[:], compiling[:] = [], []             # what this kernel waits for is waited for asleep
     if (kernel.py_func, kinds) not in coming:
         kernel.compile(kinds)
-    meanwhile[:] = others
+    meanwhile[:], compiling[:] = former
 
 
 def _sources() -> tuple:
@@ -123,15 +124,17 @@ def _kernel(function, level):
     compile_ = dispatcher.compile
 
     def compile_with_level(signature):
+        dtype = next(_floats(signature), None)
         with global_compiler_lock:
-            if dispatcher is not written_functions:         # a kernel from the cache needs them too
-                for dtype in set(_floats(signature)):
-                    written_functions.compile((types.Array(dtype, 1, "C"),))
+            if dtype is not None and dispatcher is not written_functions:       # a kernel from the cache needs them too
+                written_functions.compile((types.Array(dtype, 1, "C"),))
             former = config.OPT
             try:
                 config.OPT = type(former)(min(former, level))
+                compiling.append(dtype)
                 return compile_(signature)
             finally:
+                compiling.pop()
                 config.OPT = former
     dispatcher.compile = compile_with_level
     return dispatcher
@@ -139,8 +142,8 @@ def _kernel(function, level):
 
 @quick_jit
 def written_functions(like):
-    """Does nothing; but once it is compiled, or comes from the cache, kernels on arrays like this one find what they
-    call by name (written.py).
+    """Does nothing; but once it is compiled, or comes from the cache, kernels whose first array is like this one find
+    what they call by name (written.py).
     """
     write_all(like)
 

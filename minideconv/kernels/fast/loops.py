@@ -131,8 +131,8 @@ def moments(x, mean, deviations):
     """
     rows, channels = x.shape
     part, centre = np.zeros(channels, x.dtype), np.empty(channels, x.dtype)
-    zero_run(mean, 0, channels)
-    zero_run(deviations, 0, channels)
+    for c in range(channels):
+        mean[c], deviations[c] = 0, 0
     for start in range(0, rows, BLOCK):
         zero_run(part, 0, channels)
         for r in range(start, min(start + BLOCK, rows)):
@@ -169,7 +169,8 @@ def normalise_sums(g, x, affine, sums):
     slope, (centre, scale, shift) = x.dtype.type(affine.slope), (affine.centre, affine.scale, affine.shift)
     rows, channels = x.shape
     plain, weighted = np.zeros(channels, x.dtype), np.zeros(channels, x.dtype)
-    zero_run(sums.reshape(-1), 0, sums.size)
+    for c in range(channels):
+        sums[0, c], sums[1, c] = 0, 0
     for start in range(0, rows, BLOCK):
         zero_run(plain, 0, channels)
         zero_run(weighted, 0, channels)

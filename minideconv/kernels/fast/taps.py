@@ -49,6 +49,7 @@ def tile_weights(w, taps, transposed, first, last, room, factors):
     many, inner, lanes = factors.shape[1:]
     tall, broad, rows = taps.vertical.shape[1], taps.horizontal.shape[1], last - first
     which, source, target = 2 * tall + broad - 6, w.reshape(-1), factors.reshape(-1)
+    origin, apart = (room, channels) if transposed else (source, outputs)
     starts, targets = np.empty(tall * broad, np.intp), np.empty(len(factors), np.intp)
     for phase in range(taps.side * taps.side):
         for place in range(tall * broad):
@@ -67,10 +68,7 @@ def tile_weights(w, taps, transposed, first, last, room, factors):
             wide = min(lanes - lane, columns - done)
             for n in range(len(targets)):
                 targets[n] = ((n * many + (column + done) // lanes) * inner + row) * lanes + lane
-            if transposed:
-                combine(which, target, targets, lanes, room, starts, channels, wide, rows)
-            else:
-                combine(which, target, targets, lanes, source, starts, outputs, wide, rows)
+            combine(which, target, targets, lanes, origin, starts, apart, wide, rows)
             for place in range(len(starts)):
                 starts[place] += wide
             done += wide

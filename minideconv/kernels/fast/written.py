@@ -10,6 +10,8 @@ from numba.extending import intrinsic
 
 INDEX = ir.IntType(types.intp.bitwidth)
 _NUMBERS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
+compiling = []          # dtypes of the kernels that are being compiled, from the outermost inwards: of the first float
+                        # array of each, for which the functions are there
 _functions = {}         # name -> (kinds of its arguments, what writes it)
 
 
@@ -23,6 +25,8 @@ def written(name: str, arguments: str):
         _functions[name] = arguments.split(), write
 
         def call(builder, dtype, *values):
+            if any(kernel != dtype for kernel in compiling):
+                raise TypeError(f"{name} of {dtype} is called by a kernel whose first array is not {dtype}")
             builder.call(_function(builder.module, name, dtype), values)
         return call
     return register
