@@ -6,6 +6,7 @@ kernel consists of is compiled again with every part that calls it, and with eve
 """
 from llvmlite import ir
 from numba import types
+from numba.core.errors import LoweringError
 from numba.extending import intrinsic
 
 INDEX = ir.IntType(types.intp.bitwidth)
@@ -26,7 +27,7 @@ def written(name: str, arguments: str):
 
         def call(builder, dtype, *values):
             if any(kernel != dtype for kernel in compiling):
-                raise TypeError(f"{name} of {dtype} is called by a kernel whose first array is not {dtype}")
+                raise LoweringError(f"{name} of {dtype} is called by a kernel whose first array is not {dtype}")
             builder.call(_function(builder.module, name, dtype), values)
         return call
     return register
