@@ -60,14 +60,14 @@ def _start():
 
 def _compile(said: int) -> None:
     """What the process does; said: the descriptor of the file that says so."""
-    for number, (kernel, arguments) in enumerate(calls()):
+    for number, (kernel, kinds) in enumerate(calls()):
         os.write(said, f"{number}\n".encode())
-        kernel.compile(tuple(map(typeof, arguments)))
+        kernel.compile(kinds)
 
 
 def _listen(said, wait) -> None:
     """Note which kernels the process begins with, until it ends."""
-    kernels, ended = [(kernel, tuple(map(typeof, arguments))) for kernel, arguments in calls()], threading.Event()
+    kernels, ended = calls(), threading.Event()
     meanwhile.extend(kernels)
     try:
         with said:
@@ -89,22 +89,23 @@ def _kept() -> bool:
 
 
 def calls() -> list:
-    """(kernel, arguments like those of a step), in the order in which they are compiled."""
+    """(kernel, the types of a step's arguments), in the order in which they are compiled."""
     def floats(*shape):
         return np.zeros(shape, np.float32)
     flat, matrix, panels, images = (floats(*[1] * axes) for axes in range(1, 5))
     window, affine = Window((4, 4), (2, 2), (1, 1), (1, 1), (2, 2), (1, 1)), Affine(flat, flat, flat, 0.2)
     total, places, finite = np.ones(1), np.zeros((1, 9), np.intp), np.ones(1, bool)
     work, side, weights = Work(places[0], places, places), Side(images, places), Weights(images, False, images)
-    return [(written_functions, (flat,)),
-            (transform, (work, side, weights, side, True, Rest(flat, 1.0), flat, flat, matrix, finite)),
-            (correlate, (work, places[0], side, side, flat, flat, flat, images)),
-            (correlate_by_columns, (images, images, window, 0, matrix)),
-            (scatter_by_columns, (images, panels, window, images)),
-            (normalise_sums, (matrix, matrix, affine, np.ones((1, 1)))),
-            (normalise_input, (matrix, matrix, affine, matrix, matrix)),
-            (adam, (flat, flat, flat, flat, AdamStep(*[1.0] * len(AdamStep._fields)))),
-            (moments, (matrix, total, total))]
+    every = [(written_functions, (flat,)),
+             (transform, (work, side, weights, side, True, Rest(flat, 1.0), flat, flat, matrix, finite)),
+             (correlate, (work, places[0], side, side, flat, flat, flat, images)),
+             (correlate_by_columns, (images, images, window, 0, matrix)),
+             (scatter_by_columns, (images, panels, window, images)),
+             (normalise_sums, (matrix, matrix, affine, np.ones((1, 1)))),
+             (normalise_input, (matrix, matrix, affine, matrix, matrix)),
+             (adam, (flat, flat, flat, flat, AdamStep(*[1.0] * len(AdamStep._fields)))),
+             (moments, (matrix, total, total))]
+    return [(kernel, tuple(map(typeof, arguments))) for kernel, arguments in every]
 
 
 if __name__ == "__main__":

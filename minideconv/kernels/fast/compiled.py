@@ -42,9 +42,11 @@ def _use_the_time() -> None:
     kernel, kinds = meanwhile.pop()
     former = meanwhile[:], compiling[:]
     meanwhile[:], compiling[:] = [], []             # what this kernel waits for is waited for asleep
-    if (kernel.py_func, kinds) not in coming:
-        kernel.compile(kinds)
-    meanwhile[:], compiling[:] = former
+    try:
+        if (kernel.py_func, kinds) not in coming:
+            kernel.compile(kinds)
+    finally:                                        # Ctrl-C too
+        meanwhile[:], compiling[:] = former
 
 
 def _sources() -> tuple:
