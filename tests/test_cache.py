@@ -12,7 +12,7 @@ import pytest
 from numba.core.errors import NumbaError
 
 import minideconv
-from minideconv.kernels.fast import ahead, compiled, loops, runs
+from minideconv.kernels.fast import ahead, arrays, compiled, loops, runs
 
 PROGRAM = """
 import numpy as np
@@ -181,7 +181,7 @@ def test_the_time_of_waiting_is_used(tmp_path, monkeypatch):
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "empty"))
     with pytest.raises(KeyboardInterrupt):
         started()
-    assert len(others) == 1 and compiled.compiling == []
+    assert len(others) == 1
 
 
 @pytest.mark.parametrize("dtype, ends, asked, hits", [("float32", False, 3, 1), ("float32", True, 3, 0),
@@ -226,28 +226,60 @@ def test_fault_19_a_damaged_file_is_made_anew(tmp_path, monkeypatch, capfd, kind
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_kernel_that_is_kept_finds_the_functions_that_it_calls(tmp_path):
-    """Whether they are kept as well or not: a name that nobody knows would end the process."""
-    program = PROGRAM.replace("gate(p, p, 1.0, out)", "add_rows(p.reshape(3, 1), out[:1])").replace("gate", "add_rows")
-    assert run(tmp_path, program).stdout.split()[1] == "0"
-    for path in Path(tmp_path).rglob("*written_functions*"):
-        path.unlink()
-    for _ in range(2):
-        answer = run(tmp_path, program.replace("np.empty_like(p)", "np.zeros_like(p)"))
-        assert (answer.stdout.split(), answer.returncode, answer.stderr) == (["3.0", "1"], 0, "")
+WINDOWS = """
+import numpy as np
+from minideconv.kernels.fast import columns, written
+from minideconv.shapes import Window
+x, cols = np.ones((1, 2, 2, 1), np.float32), np.zeros((1, 1, 1, 2, 2, 1), np.float32)
+columns.im2col(x, Window((2, 2), (1, 1), (0, 0), (1, 1), (2, 2), (1, 1)), cols)
+kernels = columns.im2col, columns.many_windows, written.written_functions
+print(cols.sum(), *(sum(kernel._cache_hits.values()) for kernel in kernels))
+"""
 
 
-def test_a_kernel_calls_functions_of_its_own_dtype_only():
-    """Others might not be there when it comes from the cache."""
-    inner = compiled.quick_jit(lambda whole, part: runs.zero_run(part, 0, 1))
-    outer = compiled.quick_jit(lambda narrow, wide: inner(wide, wide))
+@pytest.mark.parametrize("lost", [(), ("many_windows",), ("written_functions",), ("many_windows", "written_functions")])
+def test_a_kernel_that_is_kept_finds_what_it_calls_by_name(tmp_path, lost):
+    """Another kernel, and the functions that this one calls: kept as well, or compiled again. A name that nobody knows
+    would end the process.
+    """
+    assert run(tmp_path, WINDOWS).stdout.split() == ["4.0", "0", "0", "0"]
+    for name in lost:
+        files = list(Path(tmp_path).rglob(f"*{name}*"))
+        assert files
+        for path in files:
+            path.unlink()
+    kept = [str(int(name not in lost)) for name in ("many_windows", "written_functions")]
+    for hits in (kept, ["1", "1"]):
+        answer = run(tmp_path, WINDOWS)
+        assert (answer.stdout.split(), answer.returncode, answer.stderr) == (["4.0", "1", *hits], 0, "")
+
+
+def test_each_kernel_is_compiled_once(tmp_path):
+    """Not again with every kernel that calls it, and by the same name: whichever process it comes from."""
+    first = WINDOWS.replace("columns.im2col(x", "columns.col2im(cols").replace("(1, 1)), cols)", "(1, 1)), x)")
+    assert run(tmp_path, first).stdout.split() == ["0.0", "0", "0", "0"]
+    assert run(tmp_path, WINDOWS).stdout.split() == ["4.0", "0", "1", "1"]
+    assert run(tmp_path, WINDOWS).stdout.split() == ["4.0", "1", "1", "1"]
+
+
+def test_a_kernel_calls_functions_of_every_dtype_that_it_has():
+    inner = compiled.quick_jit(lambda part: runs.zero_run(part, 0, 1))
+
+    def both(narrow, wide):
+        inner(narrow)
+        inner(wide)
     wide, narrow = np.ones(1), np.ones(1, np.float32)
-    inner(narrow, narrow)
-    assert narrow == 0
-    for kernel in (inner, outer):
-        with pytest.raises(NumbaError, match="zero_run of float64 is called by a kernel whose first array is not"):
-            kernel(narrow, wide)
-    assert compiled.compiling == []
+    compiled.quick_jit(both)(narrow, wide)
+    assert wide == narrow == 0
+
+
+def test_only_what_lies_in_one_piece_is_seen_in_other_shapes():
+    kernel = compiled.quick_jit(lambda x: runs.zero_run(arrays.flat(x), 0, x.size))
+    x = np.ones((3, 4))
+    with pytest.raises(NumbaError, match="only C-contiguous arrays"):
+        kernel(x[:, :2])
+    kernel(x)
+    assert not x.any()
 
 
 def test_fault_19_no_room_on_the_disk(tmp_path):

@@ -52,6 +52,27 @@ def im2col(draw, rng, dtype):
     return Case((x, window, cols), {2: cols})
 
 
+def many_windows(draw, rng, dtype):
+    """Some of all windows, to or from rows that are further apart than they are long; what is between them stays."""
+    x, window, cols = im2col(draw, rng, dtype).arguments
+    (count, rows, across), back = cols.shape[:3], draw(st.booleans())
+    first, last = sorted(draw(st.integers(0, count * rows * across)) for _ in range(2))
+    line = window.kernel[0] * window.kernel[1] * x.shape[3]
+    buffer = integers(rng, dtype, last - first, line + draw(st.integers(0, 3)))
+    stamped, gathered = x.copy(), buffer.copy()
+    gathered[:, :line] = cols.reshape(-1, line)[first:last]
+    taps = buffer[:, :line].reshape(-1, *window.kernel, x.shape[3])
+    for i, j, u, v, h, w in touches(window):
+        for n in range(count):
+            row = (n * rows + i) * across + j - first
+            if 0 <= row < last - first:
+                stamped[n, h, w] += taps[row, u, v]
+    sight = columns._sight.py_func(x.shape, rows, across, window)
+    expected = {0: stamped.reshape(-1)} if back else {4: gathered.reshape(-1)}
+    return Case((x.reshape(-1), sight, first, last - first, buffer.reshape(-1), buffer.shape[1], np.bool_(back)),
+                expected)
+
+
 def col2im(draw, rng, dtype):
     window, count, channels = windows(draw), draw(st.integers(0, 2)), draw(st.integers(1, 3))
     cols = integers(rng, dtype, count, *window.features, *window.kernel, channels)
@@ -85,7 +106,32 @@ def multiply_part(draw, rng, dtype):
         return Matrix(flat, *((1, len(array)) if by_columns else (array.shape[1], 1)))
     orders = [draw(st.booleans()) for _ in range(3)]
     a, b, out = (matrix(*pair) for pair in zip((a, b, out), orders, strict=True))
-    return Case((a, b, inner, (top, bottom), (left, right), out), {5: matrix(expected, orders[2]).numbers})
+    rooms = matrices.Rooms(*(filled(room) for room in matrices.rooms(dtype)))
+    return Case((a, b, inner, (top, bottom), (left, right), rooms, out), {6: matrix(expected, orders[2]).numbers},
+                scratch=(5,))
+
+
+def filled(room):
+    """A room of the same size, in which somebody else has left numbers."""
+    return np.full_like(room, -77)
+
+
+def multiply(draw, rng, dtype):
+    """A left factor in rows or in columns, in the middle of an array, and a result in the middle of another."""
+    rows, depth, outputs = draw(st.integers(0, 20)), draw(st.integers(1, 9)), draw(st.sampled_from([1, 15, 16, 33, 64]))
+    add, upright = draw(st.booleans()), draw(st.booleans())
+    start, more = draw(st.integers(0, 3)), draw(st.integers(0, 3))
+    room = rows + ROWS                                                  # whole blocks of rows are read
+    a, b = integers(rng, dtype, room, depth), integers(rng, dtype, depth, outputs)
+    out = integers(rng, dtype, start + room * (outputs + more))
+    expected = out.copy()
+    lines = expected[start:].reshape(room, -1)[:rows, :outputs]
+    lines[...] = lines * add + a[:rows] @ b
+    panels = in_panels(b, dtype)
+    left = np.concatenate([integers(rng, dtype, start), (a.T if upright else a).reshape(-1)])
+    left = products.Left(left, start, *((1, room) if upright else (depth, 1)))
+    right = products.Right(panels.reshape(-1), 0, panels.shape[2], panels[0].size)
+    return Case((left, rows, right, products.Out(out, start, outputs + more, outputs), depth, int(add)), {3: expected})
 
 
 def pack(draw, rng, dtype):
@@ -124,7 +170,8 @@ def gather_by_columns(draw, rng, dtype):
     for i, j, u, v, h, k in touches(window):
         expected[:, i, j] += x[:, h, k] @ w[u, v]
     rest = a_rest(draw, rng, dtype, w.shape[3])
-    return Case((x, in_panels(w.reshape(-1, w.shape[3]), dtype), window, rest, y), {4: finished(expected, rest)})
+    panels, rooms = in_panels(w.reshape(-1, w.shape[3]), dtype), map(filled, columns.rooms(dtype, w[..., 0].size))
+    return Case((x, panels, window, rest, *rooms, y), {5: finished(expected, rest)}, scratch=(4,))
 
 
 def scatter_by_columns(draw, rng, dtype):
@@ -132,7 +179,8 @@ def scatter_by_columns(draw, rng, dtype):
     expected = np.zeros_like(x)
     for i, j, u, v, h, k in touches(window):
         expected[:, h, k] += y[:, i, j] @ w[u, v].T
-    return Case((y, in_panels(w.reshape(-1, w.shape[3]).T, dtype), window, x), {3: expected})
+    rooms = map(filled, columns.rooms(dtype, w.shape[3], w[..., 0].size))
+    return Case((y, in_panels(w.reshape(-1, w.shape[3]).T, dtype), window, *rooms, x), {5: expected}, scratch=(3, 4))
 
 
 def correlate_by_columns(draw, rng, dtype):
@@ -141,7 +189,9 @@ def correlate_by_columns(draw, rng, dtype):
     expected = w * (add != 0)
     for i, j, u, v, h, k in touches(window):
         expected[u, v] += x[:, h, k].T @ y[:, i, j]
-    return Case((x, y, window, add, w.reshape(-1, w.shape[3])), {4: expected.reshape(-1, w.shape[3])})
+    rooms = map(filled, columns.upright_rooms(dtype, w[..., 0].size, w.shape[3]))
+    return Case((x, y, window, add, *rooms, w.reshape(-1, w.shape[3])), {6: expected.reshape(-1, w.shape[3])},
+                scratch=(4, 5))
 
 
 def max_switches(draw, rng, dtype):
@@ -212,7 +262,7 @@ def share(draw, rng, dtype):
         equal = [p for p in range(x.shape[1]) if x[n, p, c] == top[n, c] or np.isnan(x[n, p, c])]
         for p in equal:
             out[n, p, c] = g[n, c] * (dtype(1) / dtype(len(equal)))
-    return Case((g, x, top, out.copy()), {3: out})
+    return Case((g, x, top, np.full(x.shape[2], -77, dtype), out.copy()), {4: out}, scratch=(3,))
 
 
 def add_rest(draw, rng, dtype):
@@ -235,7 +285,9 @@ def moments(draw, rng, dtype):
     for c, column in enumerate(x.T.astype(np.float64)):
         mean[c] = sum(column) / len(column)
         deviations[c] = sum((value - mean[c]) ** 2 for value in column)
-    return Case((x, mean, deviations), {1: mean, 2: deviations}, exact=False, size=float(np.abs(x).max()))
+    room = np.full((2, x.shape[1]), -77, dtype)
+    return Case((x, room, mean, deviations), {2: mean, 3: deviations}, exact=False, size=float(np.abs(x).max()),
+                scratch=(1,))
 
 
 def affine_maps(draw, rng, dtype):
@@ -266,7 +318,7 @@ def normalise_sums(draw, rng, dtype):
     for r, c in np.ndindex(x.shape):
         sums[0, c] += flow[r, c]
         sums[1, c] += flow[r, c] * (x[r, c] - affine.centre[c])
-    return Case((g, x, affine, sums), {3: sums})
+    return Case((g, x, affine, np.full((2, x.shape[1]), -77, dtype), sums), {4: sums}, scratch=(3,))
 
 
 def normalise_input(draw, rng, dtype):
@@ -368,7 +420,12 @@ def tile(draw, rng, dtype):
     inner = tiling.side ** 2 * x.shape[3]
     apart = inner + draw(st.integers(0, 17))
     expected = in_blocks(x, tiling, parts_of(x, found, inner), apart, np.nan, ROWS).reshape(-1)
-    return Case((x, tiling, expected.copy(), apart), {2: expected})
+    return Case((x, tiling, expected.copy(), apart, entries_of(tiling, x)), {2: expected}, scratch=(4,))
+
+
+def entries_of(tiling, x):
+    """Room for four rows of entries."""
+    return np.full(4 * (2 * ((tiling.columns + 1) // 2) + 2) * tiling.side * x.shape[3], -77, x.dtype)
 
 
 def multiply_tiles(draw, rng, dtype):
@@ -410,7 +467,7 @@ def untile(draw, rng, dtype):
         for row, entry, pixel, sign in terms:
             expected[pixel] += sign * part[row, entry]
     parts = in_blocks(x, tiling, parts, tiling.side ** 2 * x.shape[3], more=(tiling.columns + 1) // 2)
-    return Case((parts.reshape(-1), tiling, add, x), {3: expected.astype(dtype)}, scratch=(0,))
+    return Case((parts.reshape(-1), tiling, add, x, entries_of(tiling, x)), {3: expected.astype(dtype)}, scratch=(0, 4))
 
 
 def tile_pixels(tiling, shape):
@@ -478,14 +535,14 @@ def untile_weights(draw, rng, dtype):
     return Case((shares.reshape(len(shares), count, -1, w.shape[3]), taps, a, w), {3: expected})
 
 
-CASES = {matrices: (multiply_part,), products: (pack,),
-         columns: (im2col, col2im, gather_by_columns, scatter_by_columns, correlate_by_columns),
+CASES = {matrices: (multiply_part,), products: (pack, multiply),
+         columns: (many_windows, im2col, col2im, gather_by_columns, scatter_by_columns, correlate_by_columns),
          combinations: (tile, multiply_tiles, correlate_tiles, untile), taps: (tile_weights, untile_weights),
          loops: (max_switches, take_pixels, put_pixels, share, gate, add_rest, add_rows, moments, normalise,
                  normalise_sums, normalise_input, adam)}
 # They add to, or leave, what is there.
-READ_AND_WRITTEN = {"adam", "add_rest", "multiply_part", "correlate_by_columns", "correlate_tiles", "untile",
-                    "untile_weights"}
+READ_AND_WRITTEN = {"adam", "add_rest", "multiply", "multiply_part", "many_windows", "correlate_by_columns",
+                    "correlate_tiles", "untile", "untile_weights"}
 
 
 def kernels_of(module):
@@ -559,10 +616,10 @@ def test_kernel_against_loops(module, name, dtype, data, seed):
 def test_untile_says_whether_all_that_it_wrote_is_finite(wild, data, seed):
     """One wild number in any row of the parts, which any pixel and channel may be made of, or none."""
     rng = np.random.default_rng(seed)
-    parts, tiling, add, x = untile(data.draw, rng, np.float32).arguments
+    parts, tiling, add, x, lines = untile(data.draw, rng, np.float32).arguments
     rows = np.flatnonzero(parts != -77)                     # no filler, nor rows that are made zeros
     parts[rng.choice(rows)] = wild
-    found = combinations.untile(parts, tiling, add, x)
+    found = combinations.untile(parts, tiling, add, x, lines)
     assert found == np.isfinite(x).all()
 
 
@@ -579,13 +636,14 @@ def test_whole_blocks_and_their_edges(dtype, channels, outputs, count, side):
     columns.im2col(x, window, cols)
     matrix, features = cols.reshape(-1, len(taps)), y.reshape(-1, outputs)
     forth, back, stamped, share = np.empty_like(y), np.empty_like(x), np.empty_like(x), np.zeros_like(taps)
-    columns.gather_by_columns(x, in_panels(taps, dtype), window, loops.Rest(taps[0, :0], 1.0), forth)
+    rest, rooms = loops.Rest(taps[0, :0], 1.0), columns.rooms(dtype, len(taps))
+    columns.gather_by_columns(x, in_panels(taps, dtype), window, rest, *rooms, forth)
     assert np.array_equal(forth.reshape(-1, outputs), matrix @ taps)
-    columns.scatter_by_columns(y, in_panels(taps.T, dtype), window, back)
+    columns.scatter_by_columns(y, in_panels(taps.T, dtype), window, *columns.rooms(dtype, outputs, len(taps)), back)
     columns.col2im((features @ taps.T).reshape(cols.shape), window, stamped)
     assert np.array_equal(back, stamped)
     for add in (0, 1):
-        columns.correlate_by_columns(x, y, window, add, share)
+        columns.correlate_by_columns(x, y, window, add, *columns.upright_rooms(dtype, len(taps), outputs), share)
     assert np.array_equal(share, 2 * matrix.T @ features)
 
 

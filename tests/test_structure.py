@@ -17,10 +17,10 @@ PACKAGE = Path(md.__file__).parent
 # A file imports only from files above it. A new file has to be given its place here.
 ORDER = """
     shapes.py  conventions.py  machine.py  parallel.py  kernels/reference.py
-    kernels/fast/written.py  kernels/fast/compiled.py  kernels/fast/runs.py  kernels/fast/waiting.py
-    kernels/fast/products.py  kernels/fast/loops.py  kernels/fast/columns.py  kernels/fast/filterings.py
-    kernels/fast/registers.py  kernels/fast/combinations.py  kernels/fast/taps.py  kernels/fast/passes.py
-    kernels/fast/matrices.py  kernels/fast/rows.py  kernels/fast/tiles.py
+    kernels/fast/compiled.py  kernels/fast/written.py  kernels/fast/arrays.py  kernels/fast/runs.py
+    kernels/fast/waiting.py  kernels/fast/products.py  kernels/fast/loops.py  kernels/fast/columns.py
+    kernels/fast/filterings.py  kernels/fast/registers.py  kernels/fast/combinations.py  kernels/fast/taps.py
+    kernels/fast/passes.py  kernels/fast/matrices.py  kernels/fast/rows.py  kernels/fast/tiles.py
     kernels/fast/lowering.py  kernels/fast/__init__.py  kernels/fast/ahead.py
     kernels/__init__.py
     dtypes.py  seals.py  nodes.py  switches.py  tensor.py  primitives.py  shaping.py  reductions.py  ops.py

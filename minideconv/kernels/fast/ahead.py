@@ -17,9 +17,10 @@ from ...machine import available_threads
 from ...shapes import Window
 from ..reference import AdamStep, Affine
 from .columns import correlate_by_columns, scatter_by_columns
-from .compiled import coming, meanwhile, written_functions
+from .compiled import coming, meanwhile
 from .loops import Rest, adam, moments, normalise_input, normalise_sums
-from .passes import Side, Weights, Work, correlate, transform
+from .passes import CorrelateRooms, Side, TransformRooms, Weights, Work, correlate, transform
+from .written import written_functions
 
 
 def compile_ahead():
@@ -96,15 +97,16 @@ def calls() -> list:
     window, affine = Window((4, 4), (2, 2), (1, 1), (1, 1), (2, 2), (1, 1)), Affine(flat, flat, flat, 0.2)
     total, places, finite = np.ones(1), np.zeros((1, 9), np.intp), np.ones(1, bool)
     work, side, weights = Work(places[0], places, places), Side(images, places), Weights(images, False, images)
+    rooms = TransformRooms(flat, matrix, flat, flat)
     every = [(written_functions, (flat,)),
-             (transform, (work, side, weights, side, True, Rest(flat, 1.0), flat, flat, matrix, finite)),
-             (correlate, (work, places[0], side, side, flat, flat, flat, images)),
-             (correlate_by_columns, (images, images, window, 0, matrix)),
-             (scatter_by_columns, (images, panels, window, images)),
-             (normalise_sums, (matrix, matrix, affine, np.ones((1, 1)))),
+             (transform, (work, side, weights, side, True, Rest(flat, 1.0), rooms, finite)),
+             (correlate, (work, places[0], side, side, CorrelateRooms(flat, flat, flat), flat, images)),
+             (correlate_by_columns, (images, images, window, 0, matrix, matrix, matrix)),
+             (scatter_by_columns, (images, panels, window, matrix, matrix, images)),
+             (normalise_sums, (matrix, matrix, affine, matrix, np.ones((1, 1)))),
              (normalise_input, (matrix, matrix, affine, matrix, matrix)),
              (adam, (flat, flat, flat, flat, AdamStep(*[1.0] * len(AdamStep._fields)))),
-             (moments, (matrix, total, total))]
+             (moments, (matrix, matrix, total, total))]
     return [(kernel, tuple(map(typeof, arguments))) for kernel, arguments in every]
 
 

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ... import parallel
+from .arrays import flat, view
 from .compiled import jit_inside, quick_jit
 from .loops import add_rest
 from .products import DEPTH, PANEL_BYTES, ROWS, Left, Out, Right, multiply
@@ -96,8 +98,8 @@ def _windows(x, sight, place, last, buffer, at, apart, back):
                 zero_run(buffer, o + j * apart, run)
 
 
-@jit_inside
-def _many_windows(x, sight, m, many, buffer, apart, back):
+@quick_jit
+def many_windows(x, sight, m, many, buffer, apart, back):
     """Windows m, m + 1, ... of all (N, rows, columns) as rows of `buffer`, or back."""
     rows, columns = sight.rows, sight.columns
     at, stop = m, m + many
@@ -114,7 +116,7 @@ def im2col(x, window, cols):
     count, rows, columns = cols.shape[:3]
     sight = _sight(x.shape, rows, columns, window)
     line = cols.shape[3] * cols.shape[4] * cols.shape[5]
-    _many_windows(x.reshape(-1), sight, np.intp(0), count * rows * columns, cols.reshape(-1), line, FORTH)
+    many_windows(flat(x), sight, np.intp(0), count * rows * columns, flat(cols), line, FORTH)
 
 
 @quick_jit
@@ -123,78 +125,90 @@ def col2im(cols, window, x):
     count, rows, columns = cols.shape[:3]
     sight = _sight(x.shape, rows, columns, window)
     line = cols.shape[3] * cols.shape[4] * cols.shape[5]
-    zero_run(x.reshape(-1), 0, x.size)
-    _many_windows(x.reshape(-1), sight, np.intp(0), count * rows * columns, cols.reshape(-1), line, BACK)
+    zero_run(flat(x), 0, x.size)
+    many_windows(flat(x), sight, np.intp(0), count * rows * columns, flat(cols), line, BACK)
+
+
+def rooms(dtype, *lengths):
+    """A thread's rooms for a few rows of such lengths each: (rows, length + 16), since rows at a power of two would
+    compete for one place in the cache.
+    """
+    many = max(1, min(96, LEFT // (max(lengths) + 16)) // ROWS) * ROWS
+    return [parallel.scratch(f"columns {place}", (many, length + 16), dtype) for place, length in enumerate(lengths)]
+
+
+def upright_rooms(dtype, inner, outputs):
+    """The same for rows of two factors that are multiplied down their columns."""
+    lengths, lanes = [-(-inner // ROWS) * ROWS + 16], PANEL_BYTES // np.dtype(dtype).itemsize
+    many = max(16, min(DEPTH, TURNED // lengths[0]))
+    lengths.append(-(-outputs // lanes) * lanes + 16)
+    return [parallel.scratch(f"columns {place}", (many, length), dtype) for place, length in enumerate(lengths)]
 
 
 @quick_jit
-def gather_by_columns(x, panels, window, rest, y):
-    """y (N, OH, OW, O) = the columns of x times the matrix (KH*KW*C, O) of the panels, and what comes after."""
-    count, rows, columns, outputs = y.shape
-    inner, lanes = panels.shape[1:]
-    apart = inner + 16              # rows at a power of two would compete for one place in the cache
-    many = max(1, min(96, LEFT // apart) // ROWS) * ROWS
-    left, edge = np.zeros(many * apart, x.dtype), np.zeros(ROWS * lanes, x.dtype)
+def gather_by_columns(x, panels, window, rest, left, y):
+    """y (N, OH, OW, O) = the columns of x times the matrix (KH*KW*C, O) of the panels, and what comes after.
+
+    left: of rooms(dtype, KH*KW*C).
+    """
+    (count, rows, columns, outputs), (many, apart), (inner, lanes) = y.shape, left.shape, panels.shape[1:]
     sight = _sight(x.shape, rows, columns, window)
-    source, right, target, lines = x.reshape(-1), panels.reshape(-1), y.reshape(-1), y.reshape(-1, outputs)
+    source, right, target, lines = flat(x), flat(panels), flat(y), view(y, 0, (count * rows * columns, outputs))
+    buffer = flat(left)
     for m in range(0, count * rows * columns, many):
         high = min(many, count * rows * columns - m)
-        _many_windows(source, sight, m, high, left, apart, FORTH)
+        many_windows(source, sight, m, high, buffer, apart, FORTH)
         prefetch_run(target, (m + many) * outputs, many * outputs)
         for k in range(0, inner, DEPTH):
-            multiply(Left(left, k, apart, np.intp(1)), high, Right(right, k * lanes, lanes, inner * lanes),
-                     Out(target, m * outputs, outputs, outputs), min(DEPTH, inner - k), k, edge)
+            multiply(Left(buffer, k, apart, np.intp(1)), high, Right(right, k * lanes, lanes, inner * lanes),
+                     Out(target, m * outputs, outputs, outputs), min(DEPTH, inner - k), k)
         add_rest(lines[m:m + high], rest)
 
 
 @quick_jit
-def scatter_by_columns(y, panels, window, x):
+def scatter_by_columns(y, panels, window, left, stamps, x):
     """The transpose of gather_by_columns: y times the matrix (O, KH*KW*C) of the panels, as columns added up
     to x (N, H, W, C).
+
+    left, stamps: rooms(dtype, O, KH*KW*C).
     """
-    count, rows, columns, outputs = y.shape
-    inner, lanes = window.kernel[0] * window.kernel[1] * x.shape[3], panels.shape[2]
-    apart, line = outputs + 16, inner + 16
-    many = max(1, min(96, LEFT // max(apart, line)) // ROWS) * ROWS
-    left, edge = np.zeros(many * apart, x.dtype), np.zeros(ROWS * lanes, x.dtype)
-    stamps = np.empty(many * line, x.dtype)
+    (count, rows, columns, outputs), (many, apart), line, lanes = y.shape, left.shape, stamps.shape[1], panels.shape[2]
+    inner, buffer, sums = window.kernel[0] * window.kernel[1] * x.shape[3], flat(left), flat(stamps)
     sight = _sight(x.shape, rows, columns, window)
-    source, right, target = y.reshape(-1), panels.reshape(-1), x.reshape(-1)
+    source, right, target = flat(y), flat(panels), flat(x)
     zero_run(target, 0, x.size)
     for m in range(0, count * rows * columns, many):
         high = min(many, count * rows * columns - m)
         numbers, start, row = source, m * outputs, outputs
         if high % ROWS:                                     # the register block reads whole blocks of rows
-            copy_runs(left, 0, apart, source, m * outputs, outputs, high, outputs)
-            numbers, start, row = left, 0, apart
+            copy_runs(buffer, 0, apart, source, m * outputs, outputs, high, outputs)
+            numbers, start, row = buffer, 0, apart
         for k in range(0, outputs, DEPTH):
             multiply(Left(numbers, start + k, row, np.intp(1)), high,
-                     Right(right, k * lanes, lanes, outputs * lanes), Out(stamps, np.intp(0), line, inner),
-                     min(DEPTH, outputs - k), k, edge)
-        _many_windows(target, sight, m, high, stamps, line, BACK)
+                     Right(right, k * lanes, lanes, outputs * lanes), Out(sums, np.intp(0), line, inner),
+                     min(DEPTH, outputs - k), k)
+        many_windows(target, sight, m, high, sums, line, BACK)
 
 
 @quick_jit
-def correlate_by_columns(x, y, window, add, w):
+def correlate_by_columns(x, y, window, add, left, right, w):
     """w (KH*KW*C, O) = (or += where add is not 0) the columns of x, transposed, times y (N, OH, OW,
     O).
+
+    left, right: upright_rooms(dtype, KH*KW*C, O).
     """
-    count, rows, columns, outputs = y.shape
-    inner, lanes = len(w), PANEL_BYTES // w.itemsize
-    apart, aside = -(-inner // ROWS) * ROWS + 16, -(-outputs // lanes) * lanes + 16
-    many = max(16, min(DEPTH, TURNED // apart))
-    left, right = np.zeros(many * apart, x.dtype), np.zeros(many * aside if outputs % lanes else 0, x.dtype)
-    edge = np.zeros(ROWS * lanes, x.dtype)
+    (count, rows, columns, outputs), (many, apart), aside = y.shape, left.shape, right.shape[1]
+    inner, lanes, buffer, lines = len(w), PANEL_BYTES // w.itemsize, flat(left), flat(right)
     sight = _sight(x.shape, rows, columns, window)
-    source, features, target = x.reshape(-1), y.reshape(-1), w.reshape(-1)
+    source, features, target = flat(x), flat(y), flat(w)
     if count * rows * columns == 0 and not add:
         zero_run(target, 0, w.size)
     for m in range(0, count * rows * columns, many):
         depth = min(many, count * rows * columns - m)
-        _many_windows(source, sight, m, depth, left, apart, FORTH)
+        many_windows(source, sight, m, depth, buffer, apart, FORTH)
         factor = Right(features, m * outputs, outputs, lanes)
         if outputs % lanes:                                 # the last panel's lines reach into what comes next
-            copy_runs(right, 0, aside, features, m * outputs, outputs, depth, outputs)
-            factor = Right(right, np.intp(0), aside, lanes)
-        multiply(Left(left, np.intp(0), np.intp(1), apart), inner, factor,
-                 Out(target, np.intp(0), outputs, outputs), depth, add + m, edge)
+            copy_runs(lines, 0, aside, features, m * outputs, outputs, depth, outputs)
+            factor = Right(lines, np.intp(0), aside, lanes)
+        multiply(Left(buffer, np.intp(0), np.intp(1), apart), inner, factor,
+                 Out(target, np.intp(0), outputs, outputs), depth, add + m)

@@ -15,12 +15,14 @@ of its tiles (N, tiles, tiles).
 from typing import NamedTuple
 
 import numpy as np
+from numba import types
 
+from .arrays import flat, on_stack
 from .compiled import jit_inside, quick_jit
 from .filterings import FILTERINGS
 from .products import DEPTH, PANEL_BYTES, ROWS, UPRIGHT, Left, Out, Right, multiply
 from .registers import combinations
-from .runs import VECTOR_BYTES, aligned_zeros, copy_runs, deliver_runs, prefetch_run, zero_run
+from .runs import VECTOR_BYTES, copy_runs, deliver_runs, prefetch_run, zero_run
 
 
 def _back(matrix):
@@ -37,6 +39,8 @@ _ALL = [(down, across) for kind in ("outputs", "data")
         for across in (getattr(FILTERINGS[taps], kind) for taps in (2, 3))]
 combine = combinations("combine", _ALL)
 combine_back = combinations("combine_back", [(_back(down), _back(across)) for down, across in _ALL])
+_places = on_stack(4 * 16 * 8, types.intp)              # of all runs that are combined
+_vector = on_stack(VECTOR_BYTES)
 
 
 class Tiling(NamedTuple):
@@ -135,7 +139,7 @@ def _line(tiling, channels):
 @jit_inside
 def _copy_row(x, n, h, across, lines, start):
     """Row h of image n as a row of entries, zeros where there is none."""
-    height, row, source = x.shape[1], x.shape[2] * x.shape[3], x.reshape(-1)
+    height, row, source = x.shape[1], x.shape[2] * x.shape[3], flat(x)
     if 0 <= h < height:
         place = (n * height + h) * row + across.outside
         copy_runs(lines, start + across.inside, across.length, source, place, across.apart, across.count, across.length)
@@ -146,16 +150,15 @@ def _copy_row(x, n, h, across, lines, start):
 
 
 @quick_jit
-def tile(x, tiling, parts, apart):
+def tile(x, tiling, parts, apart, lines):
     """Every combination of the tiles of x as rows of `parts`, `apart` from each other; there is
-    room for blocks * most + ROWS rows.
+    room for blocks * most + ROWS rows. lines: room for four rows of entries.
     """
     images, width, channels, side = len(x), x.shape[2], x.shape[3], tiling.side
     tall, broad = _entries(tiling, tiling.vertical), _entries(tiling, tiling.horizontal)
     wide, piece, line = (tiling.columns + 1) // 2, side * channels, _line(tiling, channels)
-    across, lines = _across(tiling, width, channels), aligned_zeros(tall * line, x)
-    entries = np.empty(tall * broad, np.intp)
-    blocks = np.empty((tiling.vertical + 1) * (tiling.horizontal + 1), np.intp)
+    across, entries, blocks = _across(tiling, width, channels), _places(x), _places(x)
+    zero_run(lines, 0, tall * line)
     for n in range(images):
         for e in range(side):
             for t in range((tiling.rows + 1) // 2):
@@ -181,13 +184,13 @@ def multiply_tiles(parts, tiling, images, panels, out):
     """
     many, inner, lanes = panels.shape[1:]
     apart, width, most = inner + 16, out.shape[1], _most(tiling, images)
-    edge, right, flat = np.zeros(ROWS * lanes, parts.dtype), panels.reshape(-1), out.reshape(-1)
+    right, target = flat(panels), flat(out)
     for block in range(len(panels)):
         high = _tiles(tiling, images, block)
         for depth in range(0, inner, DEPTH):
             multiply(Left(parts, block * most * apart + depth, apart, np.intp(1)), high,
                      Right(right, (block * many * inner + depth) * lanes, lanes, inner * lanes),
-                     Out(flat, block * most * width, width, width), min(DEPTH, inner - depth), depth, edge)
+                     Out(target, block * most * width, width, width), min(DEPTH, inner - depth), depth)
 
 
 @quick_jit
@@ -198,23 +201,23 @@ def correlate_tiles(parts, features, tiling, images, add, out):
     """
     (blocks, inner, width), most, lanes = out.shape, _most(tiling, images), PANEL_BYTES // out.itemsize
     apart, aside = -(-inner // ROWS) * ROWS + 16, -(-width // lanes) * lanes + 16
-    edge, flat = np.zeros(ROWS * lanes, out.dtype), out.reshape(-1)
+    target = flat(out)
     for block in range(blocks):
         high = _tiles(tiling, images, block)
         if high == 0 and not add:
-            zero_run(flat, block * inner * width, inner * width)
+            zero_run(target, block * inner * width, inner * width)
         for r in range(0, high, UPRIGHT):
             multiply(Left(parts, (block * most + r) * apart, np.intp(1), apart), inner,
                      Right(features, (block * most + r) * aside, aside, lanes),
-                     Out(flat, block * inner * width, width, width), min(UPRIGHT, high - r), add + r, edge)
+                     Out(target, block * inner * width, width, width), min(UPRIGHT, high - r), add + r)
 
 
 # The way back: every part is added to the pixels that it was made of. Two entries at a time get what
 # their own tile gives them and what the tile before does; where there is none, zeros.
 
 @jit_inside
-def _move(places, step):
-    for n in range(len(places)):
+def _move(places, count, step):
+    for n in range(count):
         places[n] += step
 
 
@@ -225,7 +228,7 @@ def _combine_back(parts, tiling, images, n, t, run, lines, line):
     Rows of parts have `run` numbers; the last of them are zeros, as many as a row of tiles has tiles.
     """
     tall, broad, wide, behind = tiling.vertical + 1, tiling.horizontal + 1, (tiling.columns + 1) // 2, _behind(tiling)
-    starts, targets, zeros = np.empty(4 * tall * broad, np.intp), np.empty(4, np.intp), len(parts) - wide * run
+    starts, targets, zeros = _places(parts), _places(parts), len(parts) - wide * run
     piece = run // tiling.side
     # The first tile has none before it, the last may lack a combination, and behind it lie its last entries.
     ends = (0, behind, max(behind, tiling.columns // 2), wide, wide + behind)
@@ -247,23 +250,24 @@ def _combine_back(parts, tiling, images, n, t, run, lines, line):
                 targets[corner] = corner // 2 * tiling.side * line + (2 * first + corner % 2) * piece
             for _ in range(tiling.side):
                 combine_back(_which(tiling), lines, targets, 2 * piece, parts, starts, run, piece, last - first)
-                _move(starts, piece)
-                _move(targets, line)
+                _move(starts, 4 * tall * broad, piece)
+                _move(targets, 4, line)
 
 
 @quick_jit
-def untile(parts, tiling, add, x):
+def untile(parts, tiling, add, x, lines):
     """The transpose of making tiles: every row of parts goes back to the pixels of x (N, H, W, C)
     that it was made of; sums there.
 
     parts: (blocks * most + wide, length), flat, with wide = tiles in a row; the last ones are made zeros. add: whether
-    to add to what is there. Pixels that lie in no tile are left as they are. Returns whether all others are finite.
+    to add to what is there. lines: room for four rows of entries. Pixels that lie in no tile are left as they are.
+    Returns whether all others are finite.
     """
-    (images, height, width, channels), side, target = x.shape, tiling.side, x.reshape(-1)
+    (images, height, width, channels), side, target = x.shape, tiling.side, flat(x)
     across, line, run = _across(tiling, width, channels), _line(tiling, channels), side * side * channels
     tall, wide = (tiling.rows + 1) // 2, (tiling.columns + 1) // 2
     below = tiling.step * (2 * (tall - 1) + _entries(tiling, tiling.vertical)) - tiling.top     # these lie in no tile
-    lines, nothing = aligned_zeros(2 * side * line, x), aligned_zeros(VECTOR_BYTES // x.itemsize, x)
+    nothing = _vector(x)
     zero_run(parts, len(parts) - wide * run, wide * run)
     for n in range(images):
         for t in range(tall + _behind(tiling)):

@@ -1,28 +1,40 @@
-"""How kernels are compiled, and where what was compiled is kept: a cache that is never in the way.
+"""How kernels are compiled, how they call each other, and where what was compiled is kept.
+
+A kernel that calls another one does not contain it, as Numba would have it: it calls it by a name, so each is compiled
+once, and by whichever process has the time (ahead.py). What comes from the cache first sees to it that the kernels
+which it calls are there; a name that nobody knows would end the process.
+
+The cache is never in the way.
 
 Numba keeps compiled kernels in files. Where it finds no folder to write to (a read-only install
 without a home), a file that a crash cut short, or no room on the disk, its own cache raises an
 error; here the kernels are compiled in memory, and one line on stderr says so. A damaged file is
 made anew.
 """
+import copy
+import functools
+import hashlib
+import importlib
 import sys
 import time
 from pathlib import Path
 
+import llvmlite.binding
 import numpy as np
-from numba import config, njit, types
+from numba import config, njit
 from numba.core.caching import FunctionCache
 from numba.core.compiler_lock import global_compiler_lock
 
-from .written import compiling, write_all
-
 # NumPy's way with x / 0 (infinity, not an exception): a check at each division would keep a loop
-# from using vector instructions.
-_SETTINGS = dict(nogil=True, error_model="numpy")
+# from using vector instructions. Kernels allocate nothing: they are given all the room they need, so there are no
+# references to count (_nrt), which would take longer to compile.
+_SETTINGS = dict(nogil=True, error_model="numpy", _nrt=False)
 _said = []
 coming = {}         # (function, types of its arguments) that a process beside this one has begun -> an Event, set when
                     # that process has ended, see ahead.py
 meanwhile = []      # (kernel, types): what can be compiled while that process is waited for, the last one first
+PREFIX = "minideconv_"          # of the names by which kernels call each other, and what written.py writes
+named = {}          # such a name -> (kernel, types of its arguments) which, once it is there, can be called by it
 
 
 def _say(problem: str) -> None:
@@ -40,13 +52,12 @@ def _use_the_time() -> None:
         time.sleep(0.01)
         return
     kernel, kinds = meanwhile.pop()
-    former = meanwhile[:], compiling[:]
-    meanwhile[:], compiling[:] = [], []             # what this kernel waits for is waited for asleep
+    former, meanwhile[:] = meanwhile[:], []         # what this kernel waits for is waited for asleep
     try:
         if (kernel.py_func, kinds) not in coming:
             kernel.compile(kinds)
     finally:                                        # Ctrl-C too
-        meanwhile[:], compiling[:] = former
+        meanwhile[:] = former
 
 
 def _sources() -> tuple:
@@ -81,7 +92,7 @@ class Cache(FunctionCache):
 
     def save_overload(self, sig, data):
         try:
-            super().save_overload(sig, data)
+            super().save_overload(sig, data._replace(reload_init=[functools.partial(_load, _called(data.library))]))
         except Exception as error:
             _say(" ".join(str(error).split()))
 
@@ -93,13 +104,31 @@ class Cache(FunctionCache):
             _say(str(error))
 
 
-def _floats(kinds):
-    """The floating dtypes of arrays among Numba's types, and in tuples of them."""
-    for kind in kinds:
-        if isinstance(kind, types.BaseTuple):
-            yield from _floats(kind.types)
-        elif isinstance(kind, types.Array) and kind.dtype in (types.float32, types.float64):
-            yield kind.dtype
+def _called(library) -> list:
+    """What is called by a name in compiled code: (module, name, types) of the kernel that has to be there."""
+    names = [one.name for one in library._final_module.functions if one.is_declaration and one.name.startswith(PREFIX)]
+    kernels = dict.fromkeys(named[name] for name in names)
+    return [(kernel.__module__, kernel.__name__, kinds) for kernel, kinds in kernels]
+
+
+def _load(kernels: list) -> None:
+    """See to it that these kernels are there."""
+    for module, name, kinds in kernels:
+        getattr(importlib.import_module(module), name).compile(kinds)
+
+
+def _call_by_name(kernel, kinds) -> None:
+    """From now on kernels that call this one, with arguments of these types, do so by a name that is the same in every
+    process.
+    """
+    code = kernel.overloads[kinds]
+    about, target = copy.copy(code.fndesc), code.target_context
+    which = hashlib.sha1(f"{kernel.__module__} {kinds}".encode()).hexdigest()
+    about.mangled_name = f"{PREFIX}{kernel.__name__}_{which}"
+    llvmlite.binding.add_symbol(about.mangled_name, code.library.get_pointer_to_function(code.fndesc.llvm_func_name))
+    target.remove_user_function(code.entry_point)
+    target.insert_user_function(code.entry_point, about)
+    named[about.mangled_name] = kernel, kinds
 
 
 def jit(function):
@@ -125,29 +154,19 @@ def _kernel(function, level):
         _say(" ".join(str(error).split()))
     compile_ = dispatcher.compile
 
-    def compile_with_level(signature):
-        dtype = next(_floats(signature), None)
+    def compile_with_level(kinds):
         with global_compiler_lock:
-            if dtype is not None and dispatcher is not written_functions:       # a kernel from the cache needs them too
-                written_functions.compile((types.Array(dtype, 1, "C"),))
-            former = config.OPT
-            try:
-                config.OPT = type(former)(min(former, level))
-                compiling.append(dtype)
-                return compile_(signature)
-            finally:
-                compiling.pop()
-                config.OPT = former
+            if kinds not in dispatcher.overloads:
+                former = config.OPT
+                try:
+                    config.OPT = type(former)(min(former, level))
+                    compile_(kinds)
+                finally:
+                    config.OPT = former
+                _call_by_name(dispatcher, kinds)
+            return dispatcher.overloads[kinds].entry_point
     dispatcher.compile = compile_with_level
     return dispatcher
-
-
-@quick_jit
-def written_functions(like):
-    """Does nothing; but once it is compiled, or comes from the cache, kernels whose first array is like this one find
-    what they call by name (written.py).
-    """
-    write_all(like)
 
 
 def _only_inside(*arguments, **settings):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .arrays import flat
 from .compiled import jit, jit_inside
 from .runs import zero_run
 
@@ -47,7 +48,7 @@ def take_pixels(x, switches, y):
 def put_pixels(y, switches, x):
     width = x.shape[2]
     count, rows, columns, channels = y.shape
-    zero_run(x.reshape(-1), 0, x.size)
+    zero_run(flat(x), 0, x.size)
     for n in range(count):
         for i in range(rows):
             for j in range(columns):
@@ -57,10 +58,10 @@ def put_pixels(y, switches, x):
 
 
 @jit
-def share(g, x, top, out):
-    """g (N, C) to the entries of x (N, pieces, C) that equal top (N, C), as reference.share."""
+def share(g, x, top, ties, out):
+    """g (N, C) to the entries of x (N, pieces, C) that equal top (N, C), as reference.share. ties: room (C,)."""
     count, pieces, channels = x.shape
-    one, ties = x.dtype.type(1), np.empty(channels, x.dtype)
+    one = x.dtype.type(1)
     for n in range(count):
         zero_run(ties, 0, channels)
         for p in range(pieces):
@@ -122,15 +123,15 @@ def _add(total, part):
 
 
 @jit
-def moments(x, mean, deviations):
+def moments(x, room, mean, deviations):
     """Over the rows of x (R, C), into float64: their mean, and the sum of squared differences from
     it.
 
     The first row is subtracted from all before they are summed: what is left of a channel far from
-    zero has its digits.
+    zero has its digits. room: (2, C).
     """
     rows, channels = x.shape
-    part, centre = np.zeros(channels, x.dtype), np.empty(channels, x.dtype)
+    part, centre = room[0], room[1]
     for c in range(channels):
         mean[c], deviations[c] = 0, 0
     for start in range(0, rows, BLOCK):
@@ -164,11 +165,11 @@ def normalise(x, affine, out):
 
 
 @jit
-def normalise_sums(g, x, affine, sums):
-    """sums is float64 (2, C)."""
+def normalise_sums(g, x, affine, room, sums):
+    """sums is float64 (2, C). room: (2, C)."""
     slope, (centre, scale, shift) = x.dtype.type(affine.slope), (affine.centre, affine.scale, affine.shift)
     rows, channels = x.shape
-    plain, weighted = np.zeros(channels, x.dtype), np.zeros(channels, x.dtype)
+    plain, weighted = room[0], room[1]
     for c in range(channels):
         sums[0, c], sums[1, c] = 0, 0
     for start in range(0, rows, BLOCK):

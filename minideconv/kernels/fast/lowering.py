@@ -82,7 +82,7 @@ def gather(x, w, window: Window, bias=None, slope=1.0):
         first, last, top, bottom = chunks[index]
         part = y[first:last, top:bottom]
         chunk, kept = _from_row(window, top * window.stride[0]), _beside(part, shorter)
-        columns.gather_by_columns(x[first:last], panels, chunk, rest, kept)
+        columns.gather_by_columns(x[first:last], panels, chunk, rest, *columns.rooms(x.dtype, panels.shape[1]), kept)
         if shorter:
             _settle(part, kept, bias, slope)
     parallel.run(task, len(chunks))
@@ -118,7 +118,8 @@ def scatter(y, w, window: Window, bias=None, slope=1.0):
                                      window.dilation[0], window.features[0])
         part, band = x[first:last, top:bottom], _from_row(window, start * window.stride[0] - top)
         kept = _beside(part, shorter)
-        columns.scatter_by_columns(plain(y[first:last, start:stop]), panels, band, kept)
+        rooms = columns.rooms(y.dtype, w.shape[3], w[..., 0].size)
+        columns.scatter_by_columns(plain(y[first:last, start:stop]), panels, band, *rooms, kept)
         _settle(part, kept, bias, slope)
     parallel.run(task, len(chunks))
     return x
@@ -183,10 +184,10 @@ def _one_tap(window: Window, u: int, v: int) -> Window:
 
 def _correlate_chunks(x, y, window: Window, chunks, w):
     """dT/dw summed over the chunks in their order, written into w."""
-    w[...] = 0
+    w[...], rooms = 0, columns.upright_rooms(w.dtype, len(w), y.shape[3])
     for first, last, top, bottom in chunks:
         features = plain(y[first:last, top:bottom])
-        columns.correlate_by_columns(x[first:last], features, _from_row(window, top * window.stride[0]), 1, w)
+        columns.correlate_by_columns(x[first:last], features, _from_row(window, top * window.stride[0]), 1, *rooms, w)
 
 
 def _packed(matrix, transposed):

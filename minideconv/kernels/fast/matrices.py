@@ -29,6 +29,22 @@ class Matrix(NamedTuple):
     across: int
 
 
+class Rooms(NamedTuple):
+    """A thread's room for one product at a time: panels, rows that fill no register block, a block of the result, and
+    rows that were turned. All flat.
+    """
+    panels: np.ndarray
+    rest: np.ndarray
+    block: np.ndarray
+    turned: np.ndarray
+
+
+def rooms(dtype) -> Rooms:
+    """This thread's."""
+    sizes = {"panels": DEPTH * BLOCK, "rest": ROWS * DEPTH, "block": TALL * BLOCK, "turned": TALL * LINE}
+    return Rooms(*(parallel.scratch(f"{name} of a matrix", (size,), dtype) for name, size in sizes.items()))
+
+
 @jit_inside
 def _fill(panels, b, k, depth, column, wide):
     """Rows k.. and columns column.. of b as panels of DEPTH lines, read in the order in which they lie in memory.
@@ -80,14 +96,13 @@ def _write(block, first, high, wide, out, top, column):
 
 
 @quick_jit
-def multiply_part(a, b, inner, rows, columns, out):
+def multiply_part(a, b, inner, rows, columns, rooms, out):
     """Rows (first, last) and columns (first, last) of out = a @ b, all of them Matrix, b with
     `inner` rows.
     """
     lanes = PANEL_BYTES // out.numbers.itemsize
-    panels, edge = np.empty(DEPTH * BLOCK, out.numbers.dtype), np.zeros(ROWS * lanes, out.numbers.dtype)
-    rest, block = np.zeros(ROWS * DEPTH, out.numbers.dtype), np.empty(TALL * BLOCK, out.numbers.dtype)
-    right, room = Right(panels, 0, lanes, DEPTH * lanes), np.empty(TALL * LINE, out.numbers.dtype)
+    panels, rest, block, room = rooms
+    right = Right(panels, 0, lanes, DEPTH * lanes)
     for top in range(rows[0], rows[1], TALL):
         high = min(TALL, rows[1] - top)
         whole = high // ROWS * ROWS                     # the register block reads ROWS rows
@@ -108,7 +123,7 @@ def multiply_part(a, b, inner, rows, columns, out):
                         left = Left(a.numbers, top * a.down + k, a.down, 1)
                     else:
                         left = _upright(a, top, whole, k, depth, room)
-                    multiply(left, many, right, target, depth, k, edge)
+                    multiply(left, many, right, target, depth, k)
             _write(block, whole if out.across == 1 else 0, high, wide, out, top, column)
 
 
@@ -142,9 +157,8 @@ def product(a, b):
     # no result depends on how many parts there are.
     most = min(rows * inner * columns // SHARED, parallel.num_threads() * (4 if rows * inner * columns > LARGE else 1))
     if rows >= columns:
-        parts = _parts(rows, ROWS, most)
-        parallel.run(lambda n: multiply_part(left, right, inner, parts[n], (0, columns), result), len(parts))
+        parts = [(part, (0, columns)) for part in _parts(rows, ROWS, most)]
     else:
-        parts = _parts(columns, PANEL_BYTES // a.itemsize, most)
-        parallel.run(lambda n: multiply_part(left, right, inner, (0, rows), parts[n], result), len(parts))
+        parts = [((0, rows), part) for part in _parts(columns, PANEL_BYTES // a.itemsize, most)]
+    parallel.run(lambda n: multiply_part(left, right, inner, *parts[n], rooms(a.dtype), result), len(parts))
     return out

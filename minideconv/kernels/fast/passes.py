@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .arrays import flat, view
 from .combinations import Tiling, correlate_tiles, multiply_tiles, tile, untile
 from .compiled import jit_inside, quick_jit
 from .filterings import FILTERINGS
@@ -57,6 +58,23 @@ class Side(NamedTuple):
     tilings: np.ndarray
 
 
+class CorrelateRooms(NamedTuple):
+    """A thread's room for `correlate`, all flat: the tiles of the largest piece of the images and of the features, and
+    four rows of entries.
+    """
+    parts: np.ndarray
+    others: np.ndarray
+    lines: np.ndarray
+
+
+class TransformRooms(NamedTuple):
+    """The same for `transform`: tiles, products (rows, L), four rows of entries, and turned weights (9 * FEW * C,)."""
+    parts: np.ndarray
+    products: np.ndarray
+    lines: np.ndarray
+    weights: np.ndarray
+
+
 @jit_inside
 def _piece(pieces, n):
     """Row n of pieces, as a Piece."""
@@ -73,11 +91,10 @@ def _tiling(tilings, g, piece):
 
 @jit_inside
 def _part(side, piece):
-    """The rows of a piece, which are all rows of some images, or some of one."""
-    (images, height, width, channels), first, last = side.array.shape, piece.first, piece.last
+    """Where a Side's rows in a piece begin, and their shape: all rows of some images, or some of one."""
+    _, height, width, channels = side.array.shape
     top, bottom = (piece.top, piece.bottom) if side.tilings[0, 0] != 0 else (piece.start, piece.stop)
-    rows = side.array.reshape(images * height, width, channels)[first * height + top:(last - 1) * height + bottom]
-    return rows.reshape(last - first, bottom - top, width, channels)
+    return (piece.first * height + top) * width * channels, (piece.last - piece.first, bottom - top, width, channels)
 
 
 @jit_inside
@@ -105,42 +122,41 @@ def _combine_weights(work, weights, step, room):
 
 
 @quick_jit
-def transform(work, before, weights, after, cover, rest, room, parts, products, finite):
+def transform(work, before, weights, after, cover, rest, rooms, finite):
     """For each group of pixels, the tiles of one Side times the combined weights, added to the other Side as what tiles
     are made of; and what comes after.
 
-    cover: whether every pixel lies in a tile; if not, the others become zeros. room (9 * FEW * C,): for weights. parts
-    (flat) and products (rows, L): for the largest piece. finite: bool (P,), which pieces are; the others are left
-    without the rest.
+    cover: whether every pixel lies in a tile; if not, the others become zeros. finite: bool (P,), which pieces are; the
+    others are left without the rest.
     """
-    factors, flat = weights.factors, products.reshape(-1)
-    _combine_weights(work, weights, max(before.tilings[0, 4], after.tilings[0, 4]), room)
+    factors, parts, products = weights.factors, rooms.parts, rooms.products
+    _combine_weights(work, weights, max(before.tilings[0, 4], after.tilings[0, 4]), rooms.weights)
     n = take(work.counters, 2)
     while n < len(work.pieces):
         piece, good, first = _piece(work.pieces, n), True, 0
-        source, target = _part(before, piece), _part(after, piece)
+        source, target = view(before.array, *_part(before, piece)), view(after.array, *_part(after, piece))
         if not cover:
-            zero_run(target.reshape(-1), 0, target.size)
+            zero_run(flat(target), 0, target.size)
         if piece.start < piece.stop:
             for g in range(len(before.tilings)):
                 tiling, back = _tiling(before.tilings, g, piece), _tiling(after.tilings, g, piece)
                 blocks = (tiling.vertical + 1) * (tiling.horizontal + 1)
-                tile(source, tiling, parts, factors.shape[2] + 16)
+                tile(source, tiling, parts, factors.shape[2] + 16, rooms.lines)
                 multiply_tiles(parts, tiling, len(source), factors[first:first + blocks], products)
-                good &= untile(flat, back, g > 0 and not back.image, target)
+                good &= untile(flat(products), back, g > 0 and not back.image, target, rooms.lines)
                 first += blocks
         if good:
-            add_rest(target.reshape(-1, target.shape[3]), rest)
+            add_rest(view(target, 0, (target.size // target.shape[3], target.shape[3])), rest)
         finite[n] = good
         n = take(work.counters, 2)
 
 
 @quick_jit
-def correlate(work, ends, images, features, parts, others, shares, w):
+def correlate(work, ends, images, features, rooms, shares, w):
     """w = the sum of shares, which are sums over the pieces ends[s] <= n < ends[s + 1] of the tiles of images,
     transposed, times those of features.
 
-    parts, others: room for both. shares: flat, for each group of pixels (shares, blocks, K, O).
+    shares: flat, for each group of pixels (shares, blocks, K, O).
     """
     channels, outputs, many = images.array.shape[3], features.array.shape[3], len(ends) - 1
     lanes, step = PANEL_BYTES // shares.itemsize, images.tilings[0, 4]
@@ -148,15 +164,15 @@ def correlate(work, ends, images, features, parts, others, shares, w):
     while s < many:
         for n in range(ends[s], ends[s + 1]):
             piece, start = _piece(work.pieces, n), 0
-            x, y = _part(images, piece), _part(features, piece)
+            x, y = view(images.array, *_part(images, piece)), view(features.array, *_part(features, piece))
             for g in range(len(work.groups)):
                 image, feature = _tiling(images.tilings, g, piece), _tiling(features.tilings, g, piece)
                 inner, blocks = image.side * image.side * channels, (image.vertical + 1) * (image.horizontal + 1)
                 size = blocks * inner * outputs
-                share = shares[start + s * size:start + (s + 1) * size].reshape(blocks, inner, outputs)
-                tile(x, image, parts, -(-inner // ROWS) * ROWS + 16)
-                tile(y, feature, others, -(-outputs // lanes) * lanes + 16)
-                correlate_tiles(parts, others, image, len(x), n - ends[s], share)
+                share = view(shares, start + s * size, (blocks, inner, outputs))
+                tile(x, image, rooms.parts, -(-inner // ROWS) * ROWS + 16, rooms.lines)
+                tile(y, feature, rooms.others, -(-outputs // lanes) * lanes + 16, rooms.lines)
+                correlate_tiles(rooms.parts, rooms.others, image, len(x), n - ends[s], share)
                 start += many * size
         take(work.counters, 1)
         s = take(work.counters, 0)
@@ -167,7 +183,7 @@ def correlate(work, ends, images, features, parts, others, shares, w):
         inner, blocks = side * side * channels, (vertical + 1) * (horizontal + 1)
         size = many * blocks * inner * outputs
         while n < first + vertical:
-            untile_weights(shares[start:start + size].reshape(many, blocks, inner, outputs),
-                           _taps(work.groups[g], step), n - first, w)
+            parts = view(shares, start, (many, blocks, inner, outputs))
+            untile_weights(parts, _taps(work.groups[g], step), n - first, w)
             n = take(work.counters, 2)
         first, start = first + vertical, start + size

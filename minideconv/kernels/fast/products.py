@@ -21,8 +21,9 @@ from llvmlite import ir
 from numba import config, types
 from numba.extending import intrinsic
 
-from .compiled import jit, jit_inside
-from .runs import CACHE_LINE, copy_runs, turn_runs, zero_run
+from .arrays import CACHE_LINE, flat, on_stack
+from .compiled import jit, quick_jit
+from .runs import copy_runs, turn_runs, zero_run
 from .written import INDEX, data_of, prefetch, size_of, spread, written
 
 # A right factor is cut into panels of this many bytes a line, zeros after the last column, so that
@@ -126,6 +127,7 @@ def _loops(nbytes):
 
 _make = _loops if config.DISABLE_JIT else _register_block
 _whole, _half = _make(PANEL_BYTES), _make(PANEL_BYTES // 2)
+_edge = on_stack(ROWS * PANEL_BYTES)
 
 
 class Left(NamedTuple):
@@ -160,12 +162,13 @@ def panels(count: int, inner: int, columns: int, dtype) -> np.ndarray:
     return np.empty((count, -(-columns // lanes), inner, lanes), dtype)
 
 
-@jit_inside
-def multiply(left, rows, right, out, depth, add, edge):
+@quick_jit
+def multiply(left, rows, right, out, depth, add):
     """out (rows, columns) = (or +=, where add is not 0) left (rows, depth) @ right (depth,
-    columns). edge: room for one block.
+    columns).
     """
     a, b, c = left.numbers, right.numbers, out.numbers
+    edge = _edge(c)
     lanes = len(edge) // ROWS
     half = lanes // 2
     for p in range(-(-out.columns // lanes)):
@@ -198,7 +201,7 @@ def pack(b, transposed, first, panels):
     """
     many, inner, lanes = panels.shape
     columns = b.shape[0] if transposed else b.shape[1]
-    source, target = b.reshape(-1), panels.reshape(-1)
+    source, target = flat(b), flat(panels)
     for p in range(many):
         start = (first + p) * lanes
         wide = max(0, min(lanes, columns - start))

@@ -21,6 +21,11 @@ def _rows(x):
     return plain(x).reshape(-1, x.shape[-1])
 
 
+def _room(x):
+    """A thread's room for two numbers of each channel, the last axis of x: (2, C)."""
+    return parallel.scratch("channels", (2, x.shape[-1]), x.dtype)
+
+
 def gate(g, x, slope):
     """g where x > 0, slope * g elsewhere."""
     g, x = plain(g), plain(x)
@@ -49,7 +54,7 @@ def moments(x):
     rows = _rows(x)
     parts = parallel.spans(len(rows), max(1, ROW_BYTES // rows[:1].nbytes))
     means, deviations = np.empty((2, len(parts), rows.shape[1]))
-    parallel.run(lambda i: loops.moments(rows[parts[i]], means[i], deviations[i]), len(parts))
+    parallel.run(lambda i: loops.moments(rows[parts[i]], _room(rows), means[i], deviations[i]), len(parts))
     counts = np.array([[part.stop - part.start] for part in parts], np.float64)
     mean = means[0] + (counts * (means - means[0])).sum(axis=0) / len(rows)
     return mean, (deviations + counts * (means - mean) ** 2).sum(axis=0) / len(rows)
@@ -75,7 +80,7 @@ def normalise_sums(g, x, affine: Affine):
     g, x, affine = _rows(g), _rows(x), _narrow(affine, x.dtype)
     parts = parallel.spans(len(x), max(1, ROW_BYTES // x[:1].nbytes))
     shares = np.empty((len(parts), 2, x.shape[1]))
-    parallel.run(lambda i: loops.normalise_sums(g[parts[i]], x[parts[i]], affine, shares[i]), len(parts))
+    parallel.run(lambda i: loops.normalise_sums(g[parts[i]], x[parts[i]], affine, _room(x), shares[i]), len(parts))
     return shares.sum(axis=0)
 
 
@@ -142,7 +147,8 @@ def share(g, x, top, axes):
     if axes != (1,) or x.ndim != 3 or x.dtype.kind != "f" or g.dtype != x.dtype:
         return reference.share(g, x, top, axes)
     out = np.empty(x.shape, x.dtype)
-    parallel.over_rows(lambda out, g, x, top: loops.share(g[:, 0], x, top[:, 0], out), out, plain(g), plain(x), top)
+    parallel.over_rows(lambda out, g, x, top: loops.share(g[:, 0], x, top[:, 0], _room(x)[0], out),
+                       out, plain(g), plain(x), top)
     return out
 
 

@@ -14,10 +14,10 @@ from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .compiled import jit_inside
+from .arrays import CACHE_LINE
 from .written import INDEX, data_of, prefetch, size_of, spread, written
 
-VECTOR_BYTES = CACHE_LINE = 64
+VECTOR_BYTES = 64
 SHORT = 4                   # numbers in a row of a 4x4 window over one channel: most windows of the GANs on MNIST
 
 
@@ -243,16 +243,6 @@ def prefetch_run(typing, a, i, length):
             prefetch(builder, builder.gep(start, [c]))
         return context.get_dummy_value()
     return types.void(a, types.intp, types.intp), code
-
-
-@jit_inside
-def aligned_zeros(count, like):
-    """Zeros of like's dtype that begin where a vector may: one that lies across two lines of the cache takes twice as
-    long.
-    """
-    room = np.zeros(count + VECTOR_BYTES // like.itemsize, like.dtype)
-    start = -room.ctypes.data % VECTOR_BYTES // like.itemsize
-    return room[start:start + count]
 
 
 if config.DISABLE_JIT:          # the same in Python, where every number can be watched

@@ -4,7 +4,9 @@ of products, and back.
 from typing import NamedTuple
 
 import numpy as np
+from numba import types
 
+from .arrays import flat, on_stack
 from .compiled import jit_inside, quick_jit
 from .filterings import FILTERINGS
 from .registers import combinations
@@ -26,13 +28,14 @@ class Taps(NamedTuple):
 # Which of the four: for filters of two and of three taps down and across.
 combine = combinations("combine_taps", [(FILTERINGS[down].taps, FILTERINGS[across].taps)
                                         for down in (2, 3) for across in (2, 3)])
+_places = on_stack(16 * 8, types.intp)                  # of all runs that are combined
 
 
 @jit_inside
 def _pad(factors, row, rows, columns):
     """Zeros after the last column, in so many rows."""
     combined, many, inner, lanes = factors.shape
-    target, rest = factors.reshape(-1), many * lanes - columns
+    target, rest = flat(factors), many * lanes - columns
     for n in range(combined):
         for r in range(row, row + rows):
             zero_run(target, (((n + 1) * many - 1) * inner + r + 1) * lanes - rest, rest)
@@ -48,9 +51,9 @@ def tile_weights(w, taps, transposed, first, last, room, factors):
     _, width, channels, outputs = w.shape
     many, inner, lanes = factors.shape[1:]
     tall, broad, rows = taps.vertical.shape[1], taps.horizontal.shape[1], last - first
-    which, source, target = 2 * tall + broad - 6, w.reshape(-1), factors.reshape(-1)
+    which, source, target = 2 * tall + broad - 6, flat(w), flat(factors)
     origin, apart = (room, channels) if transposed else (source, outputs)
-    starts, targets = np.empty(tall * broad, np.intp), np.empty(len(factors), np.intp)
+    starts, targets = _places(w), _places(w)
     for phase in range(taps.side * taps.side):
         for place in range(tall * broad):
             u = taps.row + taps.step * (place // broad) + phase // taps.side
@@ -66,10 +69,10 @@ def tile_weights(w, taps, transposed, first, last, room, factors):
         while done < columns:                           # a panel's share of them
             lane = (column + done) % lanes
             wide = min(lanes - lane, columns - done)
-            for n in range(len(targets)):
+            for n in range(len(factors)):
                 targets[n] = ((n * many + (column + done) // lanes) * inner + row) * lanes + lane
             combine(which, target, targets, lanes, origin, starts, apart, wide, rows)
-            for place in range(len(starts)):
+            for place in range(tall * broad):
                 starts[place] += wide
             done += wide
         if phase == 0 or not transposed:
@@ -82,7 +85,7 @@ def untile_weights(shares, taps, a, w):
     shares (shares, blocks, K, O).
     """
     size = w.shape[2] * w.shape[3]
-    source, target = shares.reshape(-1), w.reshape(-1)
+    source, target = flat(shares), flat(w)
     vertical, horizontal = taps.vertical, taps.horizontal
     for b in range(horizontal.shape[1]):
         for phase in range(taps.side * taps.side):

@@ -29,7 +29,7 @@ from ... import parallel
 from ...shapes import Window, touching_range
 from .combinations import Tiling
 from .compiled import plain
-from .passes import FEW, Piece, Side, Weights, Work, correlate, transform
+from .passes import FEW, CorrelateRooms, Piece, Side, TransformRooms, Weights, Work, correlate, transform
 from .products import PANEL_BYTES, ROWS, panels
 from .rows import rest_of
 
@@ -124,6 +124,12 @@ class _Layer:
         return all(0 <= before and before + pixels <= tiling.step * (2 * ((outputs + 1) // 2 - 1) + taps + 1)
                    for taps, outputs, before, pixels in axes)
 
+    def lines(self):
+        """A thread's room for four rows of entries, as passes.py needs it."""
+        longest = max(self.groups[0].side * self.channels, self.outputs)
+        return parallel.scratch("rows of entries", (4 * (2 * ((self.window.features[1] + 1) // 2) + 2) * longest,),
+                                self.dtype)
+
     def tilings(self) -> tuple:
         """Those of each group's pixels and features: rows of numbers, as passes.py takes them."""
         rows = self.window.features[0]
@@ -188,10 +194,10 @@ def _transform(layer, way, x, w, bias, slope, y) -> list:
     work, rest, finite = plan.work(), rest_of(bias, slope, y), np.empty(len(plan.pieces), bool)
 
     def task(_):
-        room = parallel.scratch("turned weights", (9 * FEW * layer.channels,), layer.dtype)
-        parts = parallel.scratch("tiles", (plan.rows * (inner + 16),), layer.dtype)
-        products = parallel.scratch("products", (plan.rows, length), layer.dtype)
-        transform(work, before, weights, after, plan.cover, rest, room, parts, products, finite)
+        rooms = TransformRooms(parallel.scratch("tiles", (plan.rows * (inner + 16),), layer.dtype),
+                         parallel.scratch("products", (plan.rows, length), layer.dtype), layer.lines(),
+                         parallel.scratch("turned weights", (9 * FEW * layer.channels,), layer.dtype))
+        transform(work, before, weights, after, plan.cover, rest, rooms, finite)
     parallel.run(task, parallel.num_threads())
     if finite.all():
         return []
@@ -219,8 +225,9 @@ def correlate_by_tiles(x, y, window: Window):
     shares = np.empty(many * layer.blocks * layer.entry * layer.outputs, x.dtype)
 
     def task(_):
-        parts = parallel.scratch("tiles", (plan.rows * (-(-layer.entry // ROWS) * ROWS + 16),), x.dtype)
-        others = parallel.scratch("feature tiles", (plan.rows * (-(-layer.outputs // lanes) * lanes + 16),), x.dtype)
-        correlate(work, plan.shares, Side(x, plan.images), Side(y, plan.features), parts, others, shares, w)
+        parts, others = -(-layer.entry // ROWS) * ROWS + 16, -(-layer.outputs // lanes) * lanes + 16
+        rooms = CorrelateRooms(parallel.scratch("tiles", (plan.rows * parts,), x.dtype),
+                      parallel.scratch("feature tiles", (plan.rows * others,), x.dtype), layer.lines())
+        correlate(work, plan.shares, Side(x, plan.images), Side(y, plan.features), rooms, shares, w)
     parallel.run(task, min(many, parallel.num_threads()))
     return w

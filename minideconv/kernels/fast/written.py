@@ -1,18 +1,16 @@
 """Functions in the compiler's language (LLVM), for what no compiler makes of loops over arrays: short runs (runs.py),
 blocks of products (products.py), combinations in registers (registers.py).
 
-Kernels call them by name. They are compiled apart, once for each dtype (written_functions in compiled.py): what a
-kernel consists of is compiled again with every part that calls it, and with every kernel.
+Kernels call them by name, as they call each other. One kernel, which does nothing else, has all of them for one dtype.
 """
 from llvmlite import ir
 from numba import types
-from numba.core.errors import LoweringError
 from numba.extending import intrinsic
+
+from .compiled import PREFIX, named, quick_jit
 
 INDEX = ir.IntType(types.intp.bitwidth)
 _NUMBERS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
-compiling = []          # dtypes of the kernels that are being compiled, from the outermost inwards: of the first float
-                        # array of each, for which the functions are there
 _functions = {}         # name -> (kinds of its arguments, what writes it)
 
 
@@ -26,9 +24,10 @@ def written(name: str, arguments: str):
         _functions[name] = arguments.split(), write
 
         def call(builder, dtype, *values):
-            if any(kernel != dtype for kernel in compiling):
-                raise LoweringError(f"{name} of {dtype} is called by a kernel whose first array is not {dtype}")
-            builder.call(_function(builder.module, name, dtype), values)
+            function, kinds = _function(builder.module, name, dtype), (types.Array(dtype, 1, "C"),)
+            written_functions.compile(kinds)
+            named[function.name] = written_functions, kinds
+            builder.call(function, values)
         return call
     return register
 
@@ -63,7 +62,7 @@ def prefetch(builder, place):
 def _function(module, name, dtype):
     """The function, as a module knows it that has its code, or calls it."""
     kinds, _ = _functions[name]
-    full, number = f"minideconv_{name}_{dtype}", _NUMBERS[dtype]
+    full, number = f"{PREFIX}{name}_{dtype}", _NUMBERS[dtype]
     if full not in module.globals:
         known = {"index": INDEX, "number": number, "indices": INDEX.as_pointer(), "numbers": number.as_pointer()}
         ir.Function(module, ir.FunctionType(ir.VoidType(), [known[kind] for kind in kinds]), full)
@@ -71,7 +70,7 @@ def _function(module, name, dtype):
 
 
 @intrinsic
-def write_all(typing, like):
+def _write_all(typing, like):
     """The code of all functions for arrays like this one, in the module of the kernel that calls this."""
     def code(context, builder, signature, arguments):
         for name, (_, write) in _functions.items():
@@ -81,3 +80,11 @@ def write_all(typing, like):
             inside.ret_void()
         return context.get_dummy_value()
     return types.void(like), code
+
+
+@quick_jit
+def written_functions(like):
+    """Does nothing; but once it is compiled, or comes from the cache, the functions for arrays like this one can be
+    called.
+    """
+    _write_all(like)
