@@ -23,7 +23,7 @@ SMALL_BYTES, LARGE_BYTES = 3 << 19, 1 << 23      # of an array that is worked th
 SUM_BYTES = 1 << 22                     # what the shares of a sum may take together, once there are four
 
 _lock = threading.RLock()
-_thread = threading.local()             # .inside: this thread is at work for the pool; .buffers: its scratch memory
+_thread = threading.local()             # .inside: this thread is at work for the pool; .views: of its scratch memory
 _jobs, _helpers = SimpleQueue(), 0      # what the pool's threads wait for, and how many they are
 _threads = None
 
@@ -205,11 +205,12 @@ def scratch(name: str, shape: tuple, dtype) -> np.ndarray:
     Fresh memory of this size would be mapped, faulted in page by page and unmapped again at every
     call.
     """
-    buffers = _thread.__dict__.setdefault("buffers", {})
-    count = math.prod(shape)
-    nbytes = count * np.dtype(dtype).itemsize
-    buffer = buffers.get(name)
-    if buffer is None or buffer.nbytes < nbytes:
-        buffer = buffers[name] = np.zeros(nbytes + 64, np.uint8)
-        buffer = buffers[name] = buffer[-buffer.ctypes.data % 64:][:nbytes]         # a cache line's start
-    return buffer[:nbytes].view(dtype).reshape(shape)
+    views = _thread.__dict__.setdefault("views", {}).setdefault(name, {})      # None -> all of the memory
+    if (array := views.get((shape, dtype))) is None:
+        nbytes, buffer = math.prod(shape) * np.dtype(dtype).itemsize, views.get(None)
+        if buffer is None or buffer.nbytes < nbytes or len(views) > 1024:
+            views.clear()
+            buffer = np.zeros(nbytes + 64, np.uint8)
+            buffer = views[None] = buffer[-buffer.ctypes.data % 64:][:nbytes]               # a cache line's start
+        array = views[shape, dtype] = buffer[:nbytes].view(dtype).reshape(shape)
+    return array

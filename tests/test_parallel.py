@@ -241,6 +241,10 @@ def test_scratch_memory_is_each_threads_own(monkeypatch):
     thread.join()
     assert not np.shares_memory(mine, other[0]) and mine.flags.c_contiguous and mine.ctypes.data % 64 == 0
     assert np.shares_memory(mine, parallel.scratch("test", (2,), np.float64))
+    assert parallel.scratch("test", (3, 4), np.float32) is mine
+    larger = parallel.scratch("test", (3, 5), np.float32)
+    assert not np.shares_memory(mine, larger)
+    assert np.shares_memory(larger, parallel.scratch("test", (3, 4), np.float32))
     assert not np.shares_memory(mine, parallel.scratch("b", (2,), np.float64))
 
 

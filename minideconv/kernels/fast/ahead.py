@@ -18,9 +18,9 @@ from ...shapes import Window
 from ..reference import AdamStep, Affine
 from .columns import correlate_by_columns, scatter_by_columns
 from .compiled import coming, meanwhile
-from .loops import Rest, adam, moments, normalise_input, normalise_sums
+from .loops import Rest, adam, add_rows, moments, normalise_input, normalise_sums
 from .passes import CorrelateRooms, Side, TransformRooms, Weights, Work, correlate, transform
-from .written import written_functions
+from .written import written_combinations, written_functions
 
 
 def compile_ahead():
@@ -98,15 +98,16 @@ def calls() -> list:
     total, places, finite = np.ones(1), np.zeros((1, 9), np.intp), np.ones(1, bool)
     work, side, weights = Work(places[0], places, places), Side(images, places), Weights(images, False, images)
     rooms = TransformRooms(flat, matrix, flat, flat)
-    every = [(written_functions, (flat,)),
+    every = [(written_functions, (flat,)), (written_combinations, (flat,)),
              (transform, (work, side, weights, side, True, Rest(flat, 1.0), rooms, finite)),
              (correlate, (work, places[0], side, side, CorrelateRooms(flat, flat, flat), flat, images)),
              (correlate_by_columns, (images, images, window, 0, matrix, matrix, matrix)),
              (scatter_by_columns, (images, panels, window, matrix, matrix, images)),
              (normalise_sums, (matrix, matrix, affine, matrix, np.ones((1, 1)))),
+             (moments, (matrix, matrix, total, total)),
+             (add_rows, (matrix, flat)),
              (normalise_input, (matrix, matrix, affine, matrix, matrix)),
-             (adam, (flat, flat, flat, flat, AdamStep(*[1.0] * len(AdamStep._fields)))),
-             (moments, (matrix, matrix, total, total))]
+             (adam, (flat, flat, flat, flat, AdamStep(*[1.0] * len(AdamStep._fields))))]
     return [(kernel, tuple(map(typeof, arguments))) for kernel, arguments in every]
 
 

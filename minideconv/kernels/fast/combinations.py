@@ -216,8 +216,8 @@ def correlate_tiles(parts, features, tiling, images, add, out):
 # their own tile gives them and what the tile before does; where there is none, zeros.
 
 @jit_inside
-def _move(places, count, step):
-    for n in range(count):
+def _move(places, step):
+    for n in range(len(places)):
         places[n] += step
 
 
@@ -250,8 +250,8 @@ def _combine_back(parts, tiling, images, n, t, run, lines, line):
                 targets[corner] = corner // 2 * tiling.side * line + (2 * first + corner % 2) * piece
             for _ in range(tiling.side):
                 combine_back(_which(tiling), lines, targets, 2 * piece, parts, starts, run, piece, last - first)
-                _move(starts, 4 * tall * broad, piece)
-                _move(targets, 4, line)
+                _move(starts, piece)
+                _move(targets, line)
 
 
 @quick_jit

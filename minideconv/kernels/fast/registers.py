@@ -46,8 +46,9 @@ def combinations(name: str, pairs: list):
     Runs have `length` numbers and begin at out[targets[k, l]] and a[starts[i, j]]; `count` of each follow, out_apart
     and apart from each other. targets, starts: intp arrays, row by row. name: of the functions.
     """
-    calls = [written(f"{name}_{place}", "numbers indices numbers indices index index index index")(
-        functools.partial(_write, pair)) for place, pair in enumerate(pairs)]
+    arguments = "numbers indices numbers indices index index index index"
+    calls = [written(f"{name}_{place}", arguments, "written_combinations")(functools.partial(_write, pair))
+             for place, pair in enumerate(pairs)]
 
     @intrinsic
     def combine(typing, which, out, targets, out_apart, a, starts, apart, length, count):

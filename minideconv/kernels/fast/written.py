@@ -1,7 +1,7 @@
 """Functions in the compiler's language (LLVM), for what no compiler makes of loops over arrays: short runs (runs.py),
 blocks of products (products.py), combinations in registers (registers.py).
 
-Kernels call them by name, as they call each other. One kernel, which does nothing else, has all of them for one dtype.
+Kernels call them by name, as they call each other. Two kernels, which do nothing else, have all of them for one dtype.
 """
 from llvmlite import ir
 from numba import types
@@ -11,22 +11,22 @@ from .compiled import PREFIX, named, quick_jit
 
 INDEX = ir.IntType(types.intp.bitwidth)
 _NUMBERS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
-_functions = {}         # name -> (kinds of its arguments, what writes it)
+_functions = {}         # name -> (kinds of its arguments, what writes it, the name of the kernel that has it)
 
 
-def written(name: str, arguments: str):
+def written(name: str, arguments: str, kernel: str = "written_functions"):
     """A decorator of write(builder, number, *arguments), which writes a function for arrays of LLVM's type `number`.
 
     arguments: of what kind each is, "index", "number", or the address of "indices" or "numbers". What becomes of it is
-    call(builder, dtype, *arguments): a call of that function.
+    call(builder, dtype, *arguments): a call of that function. kernel: which of those below has its code.
     """
     def register(write):
-        _functions[name] = arguments.split(), write
+        _functions[name] = arguments.split(), write, kernel
 
         def call(builder, dtype, *values):
             function, kinds = _function(builder.module, name, dtype), (types.Array(dtype, 1, "C"),)
-            written_functions.compile(kinds)
-            named[function.name] = written_functions, kinds
+            globals()[kernel].compile(kinds)
+            named[function.name] = globals()[kernel], kinds
             builder.call(function, values)
         return call
     return register
@@ -61,7 +61,7 @@ def prefetch(builder, place):
 
 def _function(module, name, dtype):
     """The function, as a module knows it that has its code, or calls it."""
-    kinds, _ = _functions[name]
+    kinds = _functions[name][0]
     full, number = f"{PREFIX}{name}_{dtype}", _NUMBERS[dtype]
     if full not in module.globals:
         known = {"index": INDEX, "number": number, "indices": INDEX.as_pointer(), "numbers": number.as_pointer()}
@@ -69,17 +69,22 @@ def _function(module, name, dtype):
     return module.globals[full]
 
 
-@intrinsic
-def _write_all(typing, like):
-    """The code of all functions for arrays like this one, in the module of the kernel that calls this."""
-    def code(context, builder, signature, arguments):
-        for name, (_, write) in _functions.items():
-            function = _function(builder.module, name, like.dtype)
-            inside = ir.IRBuilder(function.append_basic_block())
-            write(inside, _NUMBERS[like.dtype], *function.args)
-            inside.ret_void()
-        return context.get_dummy_value()
-    return types.void(like), code
+def _write_all(kernel):
+    """What writes the code of all functions of a kernel, for arrays like the one that it is given."""
+    @intrinsic
+    def write_all(typing, like):
+        def code(context, builder, signature, arguments):
+            for name in [name for name, (*_, home) in _functions.items() if home == kernel]:
+                function = _function(builder.module, name, like.dtype)
+                inside = ir.IRBuilder(function.append_basic_block())
+                _functions[name][1](inside, _NUMBERS[like.dtype], *function.args)
+                inside.ret_void()
+            return context.get_dummy_value()
+        return types.void(like), code
+    return write_all
+
+
+_functions_here, _combinations_here = _write_all("written_functions"), _write_all("written_combinations")
 
 
 @quick_jit
@@ -87,4 +92,10 @@ def written_functions(like):
     """Does nothing; but once it is compiled, or comes from the cache, the functions for arrays like this one can be
     called.
     """
-    _write_all(like)
+    _functions_here(like)
+
+
+@quick_jit
+def written_combinations(like):
+    """The same, of registers.py: they take longest, and are for the shorter ways alone."""
+    _combinations_here(like)
