@@ -12,7 +12,8 @@ import pytest
 from numba.core.errors import NumbaError
 
 import minideconv
-from minideconv.kernels.fast import ahead, arrays, compiled, loops, runs
+from minideconv.kernels.fast import ahead, arrays, columns, compiled, loops, runs
+from minideconv.shapes import Window
 
 PROGRAM = """
 import numpy as np
@@ -260,6 +261,15 @@ def test_each_kernel_is_compiled_once(tmp_path):
     assert run(tmp_path, first).stdout.split() == ["0.0", "0", "0", "0"]
     assert run(tmp_path, WINDOWS).stdout.split() == ["4.0", "0", "1", "1"]
     assert run(tmp_path, WINDOWS).stdout.split() == ["4.0", "1", "1", "1"]
+
+
+def test_a_kernel_does_not_contain_what_it_calls(tmp_path, monkeypatch):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    kernel, x, cols = compiled.quick_jit(columns.im2col.py_func), np.ones((1, 2, 2, 1)), np.zeros((1, 1, 1, 2, 2, 1))
+    kernel(x, Window((2, 2), (1, 1), (0, 0), (1, 1), (2, 2), (1, 1)), cols)
+    code, = kernel.overloads.values()
+    assert [name for _, name, _ in compiled._called(code.library)] == ["many_windows"]
+    assert "copy_runs" not in code.library.get_llvm_str() and cols.all()
 
 
 def test_a_kernel_calls_functions_of_every_dtype_that_it_has():
