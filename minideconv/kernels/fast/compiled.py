@@ -4,12 +4,9 @@ A kernel that calls another one does not contain it, as Numba would have it: it 
 once, and by whichever process has the time (ahead.py). What comes from the cache first sees to it that the kernels
 which it calls are there; a name that nobody knows would end the process.
 
-The cache is never in the way.
-
-Numba keeps compiled kernels in files. Where it finds no folder to write to (a read-only install
-without a home), a file that a crash cut short, or no room on the disk, its own cache raises an
-error; here the kernels are compiled in memory, and one line on stderr says so. A damaged file is
-made anew.
+The cache is never in the way. Numba keeps compiled kernels in files. Where it finds no folder to write to (a read-only
+install without a home), a file that a crash cut short, or no room on the disk, its own cache raises an error; here the
+kernels are compiled in memory, and one line on stderr says so. A damaged file is made anew.
 """
 import copy
 import functools
@@ -123,7 +120,7 @@ def _call_by_name(kernel, kinds) -> None:
     """
     code = kernel.overloads[kinds]
     about, target = copy.copy(code.fndesc), code.target_context
-    which = hashlib.sha1(f"{kernel.__module__} {kinds}".encode()).hexdigest()
+    which = hashlib.sha256(f"{kernel.__module__} {kinds}".encode()).hexdigest()
     about.mangled_name = f"{PREFIX}{kernel.__name__}_{which}"
     llvmlite.binding.add_symbol(about.mangled_name, code.library.get_pointer_to_function(code.fndesc.llvm_func_name))
     target.remove_user_function(code.entry_point)

@@ -195,8 +195,8 @@ def _transform(layer, way, x, w, bias, slope, y) -> list:
 
     def task(_):
         rooms = TransformRooms(parallel.scratch("tiles", (plan.rows * (inner + 16),), layer.dtype),
-                         parallel.scratch("products", (plan.rows, length), layer.dtype), layer.lines(),
-                         parallel.scratch("turned weights", (9 * FEW * layer.channels,), layer.dtype))
+                               parallel.scratch("products", (plan.rows, length), layer.dtype), layer.lines(),
+                               parallel.scratch("turned weights", (9 * FEW * layer.channels,), layer.dtype))
         transform(work, before, weights, after, plan.cover, rest, rooms, finite)
     parallel.run(task, parallel.num_threads())
     if finite.all():
@@ -227,7 +227,7 @@ def correlate_by_tiles(x, y, window: Window):
     def task(_):
         parts, others = -(-layer.entry // ROWS) * ROWS + 16, -(-layer.outputs // lanes) * lanes + 16
         rooms = CorrelateRooms(parallel.scratch("tiles", (plan.rows * parts,), x.dtype),
-                      parallel.scratch("feature tiles", (plan.rows * others,), x.dtype), layer.lines())
+                               parallel.scratch("feature tiles", (plan.rows * others,), x.dtype), layer.lines())
         correlate(work, plan.shares, Side(x, plan.images), Side(y, plan.features), rooms, shares, w)
     parallel.run(task, min(many, parallel.num_threads()))
     return w
