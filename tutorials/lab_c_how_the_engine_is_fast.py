@@ -233,16 +233,17 @@ def multiplications_of(function):
     """For each number that they write there are as many products as the panels have rows."""
     gather, transform, counts = columns.gather_by_columns, tiles.transform, []
 
-    def counting_gather(x, panels, window, rest, y):
+    def counting_gather(x, panels, window, rest, room, y):
         counts.append(y.size * panels.shape[-2])
-        gather(x, panels, window, rest, y)
+        gather(x, panels, window, rest, room, y)
 
     def counting_tiles(work, before, weights, *others):
+        products = others[-2].products                                          # room for those of a piece
         for n in range(len(work.pieces)):                                       # one piece after the other
-            others[-2][:], work.counters[:] = np.nan, (0, 0, n)                 # room for a piece's products
+            products[:], work.counters[:] = np.nan, (0, 0, n)
             transform(work._replace(pieces=work.pieces[:n + 1]), before, weights, *others)
             # What was not written is room for odd sizes, and the last rows for zeros.
-            counts.append(np.count_nonzero(~np.isnan(others[-2][:-ROWS])) * weights.factors.shape[-2])
+            counts.append(np.count_nonzero(~np.isnan(products[:-ROWS])) * weights.factors.shape[-2])
     with patch.object(columns, "gather_by_columns", counting_gather), \
             patch.object(tiles, "transform", counting_tiles), patch.object(parallel, "num_threads", lambda: 1):
         function()
