@@ -1,4 +1,5 @@
 """Compiled kernels are kept on disk where that is possible, and nothing breaks where it is not (fault 19)."""
+import gc
 import os
 import shutil
 import subprocess
@@ -261,6 +262,31 @@ def test_each_kernel_is_compiled_once(tmp_path):
     assert run(tmp_path, first).stdout.split() == ["0.0", "0", "0", "0"]
     assert run(tmp_path, WINDOWS).stdout.split() == ["4.0", "0", "1", "1"]
     assert run(tmp_path, WINDOWS).stdout.split() == ["4.0", "1", "1", "1"]
+
+
+def test_processes_that_start_together_do_not_disturb_each_other(tmp_path):
+    variables = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    together = [subprocess.Popen([sys.executable, "-c", WINDOWS], env=variables, stdout=subprocess.PIPE, text=True)
+                for _ in range(4)]
+    assert [process.communicate()[0].split()[:1] for process in together] == [["4.0"]] * 4
+    assert [process.returncode for process in together] == [0] * 4
+    assert run(tmp_path, WINDOWS).stdout.split() == ["4.0", "1", "1", "1"]
+
+
+@pytest.mark.parametrize("thresholds", [(700, 10, 10), (50_000, 5, 5), (0, 10, 10)])
+def test_garbage_is_looked_for_as_often_as_before_once_a_kernel_is_compiled(thresholds):
+    """Also if it cannot be."""
+    former, seen = gc.get_threshold(), []
+    try:
+        gc.set_threshold(*thresholds)
+        with pytest.raises(NumbaError):
+            compiled.jit(lambda x: undefined(x))(np.ones(3))                    # noqa: F821
+        assert gc.get_threshold()[:2] == thresholds[:2]
+        with compiled._at_level(1):
+            seen.append(gc.get_threshold()[0])
+    finally:
+        gc.set_threshold(*former)
+    assert seen == [{700: 10_000, 50_000: 50_000, 0: 0}[thresholds[0]]]
 
 
 def test_a_kernel_does_not_contain_what_it_calls(tmp_path, monkeypatch):

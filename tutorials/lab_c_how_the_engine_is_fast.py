@@ -238,12 +238,11 @@ def multiplications_of(function):
         gather(x, panels, window, rest, room, y)
 
     def counting_tiles(work, before, weights, *others):
-        products = others[-2].products                                          # room for those of a piece
         for n in range(len(work.pieces)):                                       # one piece after the other
-            products[:], work.counters[:] = np.nan, (0, 0, n)
+            others[-2].products[:], work.counters[:] = np.nan, (0, 0, n)        # room for a piece's products
             transform(work._replace(pieces=work.pieces[:n + 1]), before, weights, *others)
             # What was not written is room for odd sizes, and the last rows for zeros.
-            counts.append(np.count_nonzero(~np.isnan(products[:-ROWS])) * weights.factors.shape[-2])
+            counts.append(np.count_nonzero(~np.isnan(others[-2].products[:-ROWS])) * weights.factors.shape[-2])
     with patch.object(columns, "gather_by_columns", counting_gather), \
             patch.object(tiles, "transform", counting_tiles), patch.object(parallel, "num_threads", lambda: 1):
         function()

@@ -5,6 +5,7 @@ Both keep what they compile in the same cache (compiled.py). This one begins wit
 a step comes to last, and says what it begins with; the step waits for that, compiling meanwhile what the process would
 begin last. So they meet somewhere in the middle, whichever of them is faster.
 """
+import gc
 import os
 import subprocess
 import sys
@@ -29,6 +30,7 @@ def compile_ahead():
     """
     if config.DISABLE_JIT or available_threads() < 2 or _kept():
         return None
+    gc.freeze()                             # what is there stays: nobody need look through it for garbage again
     try:
         process = _start()
     except OSError:                         # no room for one more

@@ -8,8 +8,10 @@ The cache is never in the way. Numba keeps compiled kernels in files. Where it f
 install without a home), a file that a crash cut short, or no room on the disk, its own cache raises an error; here the
 kernels are compiled in memory, and one line on stderr says so. A damaged file is made anew.
 """
+import contextlib
 import copy
 import functools
+import gc
 import hashlib
 import importlib
 import sys
@@ -138,6 +140,21 @@ def quick_jit(function):
     return _kernel(function, 1)
 
 
+@contextlib.contextmanager
+def _at_level(level):
+    """Numba compiles with one of LLVM's levels. Meanwhile Python looks for garbage less often: nearly all that Numba
+    makes is in use until the kernel is there, and to look through it time and again would take a tenth of the time.
+    """
+    former, (youngest, *older) = config.OPT, gc.get_threshold()
+    try:
+        config.OPT = type(former)(min(former, level))
+        gc.set_threshold(youngest and max(youngest, 10_000), *older)            # 0: never
+        yield
+    finally:
+        config.OPT = former
+        gc.set_threshold(youngest, *older)
+
+
 def _kernel(function, level):
     """A kernel compiled with one of LLVM's three levels. Numba's own choice is the third, which takes a tenth longer
     and makes none of them faster, and it has levels for the whole process only. (No entry from C: nobody calls it.)
@@ -154,12 +171,8 @@ def _kernel(function, level):
     def compile_with_level(kinds):
         with global_compiler_lock:
             if kinds not in dispatcher.overloads:
-                former = config.OPT
-                try:
-                    config.OPT = type(former)(min(former, level))
+                with _at_level(level):
                     compile_(kinds)
-                finally:
-                    config.OPT = former
                 _call_by_name(dispatcher, kinds)
             return dispatcher.overloads[kinds].entry_point
     dispatcher.compile = compile_with_level
