@@ -130,19 +130,20 @@ def col2im(cols, window, x):
 
 
 def rooms(dtype, *lengths):
-    """A thread's rooms for a few rows of such lengths each: (rows, length + 16), since rows at a power of two would
-    compete for one place in the cache.
-    """
-    many = max(1, min(96, LEFT // (max(lengths) + 16)) // ROWS) * ROWS
-    return [parallel.scratch(f"columns {place}", (many, length + 16), dtype) for place, length in enumerate(lengths)]
+    """A thread's rooms for a few rows of such lengths each, see _rooms."""
+    return _rooms(dtype, max(1, min(96, LEFT // (max(lengths) + 16)) // ROWS) * ROWS, lengths)
 
 
 def upright_rooms(dtype, inner, outputs):
-    """The same for rows of two factors that are multiplied down their columns."""
-    lengths, lanes = [-(-inner // ROWS) * ROWS + 16], PANEL_BYTES // np.dtype(dtype).itemsize
-    many = max(16, min(DEPTH, TURNED // lengths[0]))
-    lengths.append(-(-outputs // lanes) * lanes + 16)
-    return [parallel.scratch(f"columns {place}", (many, length), dtype) for place, length in enumerate(lengths)]
+    """The same for rows of two factors that are multiplied down their columns, in whole blocks."""
+    lanes = PANEL_BYTES // np.dtype(dtype).itemsize
+    inner, outputs = -(-inner // ROWS) * ROWS, -(-outputs // lanes) * lanes
+    return _rooms(dtype, max(16, min(DEPTH, TURNED // (inner + 16))), (inner, outputs))
+
+
+def _rooms(dtype, many, lengths):
+    """For each length (many, length + 16): rows at a power of two would compete for one place in the cache."""
+    return [parallel.scratch(f"columns {place}", (many, length + 16), dtype) for place, length in enumerate(lengths)]
 
 
 @quick_jit

@@ -130,10 +130,12 @@ def _row(tiling, images, k, l, n, t):
     return (k * (tiling.horizontal + 1) + l) * _most(tiling, images) + (n * tall + t) * wide
 
 
-@jit_inside
-def _line(tiling, channels):
-    """The room of a row of entries."""
-    return (2 * ((tiling.columns + 1) // 2) + 2) * tiling.side * channels
+def line_room(columns, piece):
+    """How many numbers the room of a row of entries has, for so many outputs; piece: of a row of an entry's pixels."""
+    return (2 * ((columns + 1) // 2) + 2) * piece
+
+
+_line = jit_inside(line_room)
 
 
 @jit_inside
@@ -156,7 +158,7 @@ def tile(x, tiling, parts, apart, lines):
     """
     images, width, channels, side = len(x), x.shape[2], x.shape[3], tiling.side
     tall, broad = _entries(tiling, tiling.vertical), _entries(tiling, tiling.horizontal)
-    wide, piece, line = (tiling.columns + 1) // 2, side * channels, _line(tiling, channels)
+    wide, piece, line = (tiling.columns + 1) // 2, side * channels, _line(tiling.columns, side * channels)
     across, entries, blocks = _across(tiling, width, channels), _places(x), _places(x)
     zero_run(lines, 0, tall * line)
     for n in range(images):
@@ -264,7 +266,7 @@ def untile(parts, tiling, add, x, lines):
     Returns whether all others are finite.
     """
     (images, height, width, channels), side, target = x.shape, tiling.side, flat(x)
-    across, line, run = _across(tiling, width, channels), _line(tiling, channels), side * side * channels
+    across, line, run = _across(tiling, width, channels), _line(tiling.columns, side * channels), side * side * channels
     tall, wide = (tiling.rows + 1) // 2, (tiling.columns + 1) // 2
     below = tiling.step * (2 * (tall - 1) + _entries(tiling, tiling.vertical)) - tiling.top     # these lie in no tile
     nothing = _vector(x)

@@ -132,7 +132,7 @@ def moments(x, room, mean, deviations):
     """
     rows, channels = x.shape
     part, centre = room[0], room[1]
-    for c in range(channels):
+    for c in range(channels):               # no zero_run: what is written for float64 would be compiled for it alone
         mean[c], deviations[c] = 0, 0
     for start in range(0, rows, BLOCK):
         zero_run(part, 0, channels)
@@ -170,7 +170,7 @@ def normalise_sums(g, x, affine, room, sums):
     slope, (centre, scale, shift) = x.dtype.type(affine.slope), (affine.centre, affine.scale, affine.shift)
     rows, channels = x.shape
     plain, weighted = room[0], room[1]
-    for c in range(channels):
+    for c in range(channels):               # as in moments
         sums[0, c], sums[1, c] = 0, 0
     for start in range(0, rows, BLOCK):
         zero_run(plain, 0, channels)

@@ -27,7 +27,7 @@ import numpy as np
 
 from ... import parallel
 from ...shapes import Window, touching_range
-from .combinations import Tiling
+from .combinations import Tiling, line_room
 from .compiled import plain
 from .passes import FEW, CorrelateRooms, Piece, Side, TransformRooms, Weights, Work, correlate, transform
 from .products import PANEL_BYTES, ROWS, panels
@@ -126,9 +126,8 @@ class _Layer:
 
     def lines(self):
         """A thread's room for four rows of entries, as passes.py needs it."""
-        longest = max(self.groups[0].side * self.channels, self.outputs)
-        return parallel.scratch("rows of entries", (4 * (2 * ((self.window.features[1] + 1) // 2) + 2) * longest,),
-                                self.dtype)
+        piece = max(self.groups[0].side * self.channels, self.outputs)
+        return parallel.scratch("rows of entries", (4 * line_room(self.window.features[1], piece),), self.dtype)
 
     def tilings(self) -> tuple:
         """Those of each group's pixels and features: rows of numbers, as passes.py takes them."""

@@ -25,8 +25,9 @@ def written(name: str, arguments: str, kernel: str = "written_functions"):
 
         def call(builder, dtype, *values):
             function, kinds = _function(builder.module, name, dtype), (types.Array(dtype, 1, "C"),)
-            globals()[kernel].compile(kinds)
-            named[function.name] = globals()[kernel], kinds
+            home = globals()[kernel]
+            home.compile(kinds)
+            named[function.name] = home, kinds
             builder.call(function, values)
         return call
     return register
@@ -74,11 +75,12 @@ def _write_all(kernel):
     @intrinsic
     def write_all(typing, like):
         def code(context, builder, signature, arguments):
-            for name in [name for name, (*_, home) in _functions.items() if home == kernel]:
-                function = _function(builder.module, name, like.dtype)
-                inside = ir.IRBuilder(function.append_basic_block())
-                _functions[name][1](inside, _NUMBERS[like.dtype], *function.args)
-                inside.ret_void()
+            for name, (_, write, home) in _functions.items():
+                if home == kernel:
+                    function = _function(builder.module, name, like.dtype)
+                    inside = ir.IRBuilder(function.append_basic_block())
+                    write(inside, _NUMBERS[like.dtype], *function.args)
+                    inside.ret_void()
             return context.get_dummy_value()
         return types.void(like), code
     return write_all
