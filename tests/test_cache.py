@@ -49,66 +49,90 @@ class Listener(event.Listener):
         pass
 event.register("numba:compile", Listener())
 cases.build({"kind": "gan", "batch": 128})()
-beside = {kernel.__name__ for kernel, _ in ahead.calls()}
-print(ahead.compile_ahead(), *(beside | {"gather_by_columns"}) & set(compiled))
+beside = {kernel.__name__ for row in ahead.calls() for kernel, _ in row}
+print(ahead.compile_ahead(), *beside & set(compiled))
 """
 
 
 def test_a_process_beside_compiles_what_the_first_step_needs(tmp_path):
-    """None of its kernels is compiled again; others are. Once there are kernels it is not started. It says what it
-    begins with.
-    """
-    done = subprocess.run([sys.executable, "-m", "minideconv.kernels.fast.ahead"], capture_output=True, text=True,
-                          env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)})
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.split() == [str(number) for number in range(len(ahead.calls()))]
+    """The rows that it is given, of which nothing is compiled again. Once there are kernels it is not started."""
+    names = [[kernel.__name__ for kernel, _ in row] for row in ahead.calls()]
+    given = [n for n, row in enumerate(names) if row != ["gate"]]
+    done = subprocess.run([sys.executable, "-m", "minideconv.kernels.fast.ahead"], input=bytes(given),
+                          capture_output=True, env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)})
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert len(given) == len(names) - 1
     answer = run(tmp_path, FIRST_STEP)
-    assert answer.stdout.split() == ["None", "gather_by_columns"], answer.stderr
+    assert answer.stdout.split() == ["None", "gate"], answer.stderr
 
 
-def test_it_is_started_where_nothing_is_kept(tmp_path, monkeypatch):
-    """As a program of its own, where a process cannot be copied."""
-    told, kernels = [], [kernel.py_func for kernel, _ in ahead.calls()]
+@pytest.mark.parametrize("platform, threads, started, fail", [
+    ("win32", 1, 1, None), ("darwin", 2, 2, None), ("linux", 64, 3, None), ("win32", 2, 1, 1), ("win32", 2, 0, 0)])
+def test_they_are_started_where_nothing_is_kept(monkeypatch, platform, threads, started, fail):
+    """One for each processor, as far as it is of use; as programs of their own where a process cannot be copied. Those
+    that could be started go on if there is no room for more.
+    """
+    told, kernels = [], [(kernel.py_func, kinds) for row in ahead.calls() for kernel, kinds in row]
 
     class Process:
-        """It begins with two kernels, and ends."""
-        def __init__(self, command, **settings):
+        def __init__(self, command, stdin, **settings):
+            if told.count("started") == fail:
+                raise BlockingIOError("Resource temporarily unavailable")
             assert command == [sys.executable, "-m", ahead.__name__]
-            assert settings["stdout"] is subprocess.PIPE and settings["text"]
-            self.stdout = self
-
-        def __iter__(self):
-            for number in (0, 2):
-                yield f"{number}\n"
-                told.append([function for function, _ in ahead.coming])
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *error):
-            assert len(ahead.meanwhile) == len(kernels)
+            told.append("started")
+            self.queue = os.dup(stdin)
 
         def wait(self):
-            told.append("waited for")
+            assert list(ahead.coming) == kernels and not any(over() for over in ahead.coming.values())
+            with open(self.queue, "rb") as queue:           # it does all of them
+                told.append(queue.read())
+            raise ChildProcessError("No child processes")
     monkeypatch.setattr(ahead.subprocess, "Popen", Process)
-    monkeypatch.setattr(ahead, "sys", SimpleNamespace(platform="win32", executable=sys.executable))
-    monkeypatch.setattr(ahead, "available_threads", lambda: 2)
+    monkeypatch.setattr(ahead, "sys", SimpleNamespace(platform=platform, executable=sys.executable))
+    monkeypatch.setattr(ahead, "available_threads", lambda: threads)
     monkeypatch.setattr(ahead, "_kept", lambda: False)
     monkeypatch.setattr(ahead, "coming", {})
-    monkeypatch.setattr(ahead, "meanwhile", [])
+    monkeypatch.setattr(ahead.threading, "active_count", lambda: 2)
     monkeypatch.setattr(ahead.threading, "Thread", lambda target, args, daemon: SimpleNamespace(
         start=lambda: target(*args)))
-    assert ahead.compile_ahead() is not None
-    assert told == [[kernels[0]], [kernels[0], kernels[2]], "waited for"]
-    assert all(ended.is_set() for ended in ahead.coming.values())
-    monkeypatch.setattr(ahead, "available_threads", lambda: 1)
-    assert ahead.compile_ahead() is None
-    monkeypatch.undo()
+    assert (ahead.compile_ahead() is None) == (started == 0)
+    rows = bytes(range(len(ahead.calls())))
+    assert told == ["started"] * started + [rows, b"", b""][:started]
+    assert list(ahead.coming) == (kernels if started else []) and all(over() for over in ahead.coming.values())
+
+
+def test_they_are_not_started_where_kernels_are_kept_or_cannot_be(tmp_path):
     answer = run(tmp_path, "from minideconv.kernels.fast import ahead\nprint(ahead._kept())")
     assert answer.stdout.split() == ["False"], answer.stderr
     nowhere = "from numba.core import caching\ncaching.CacheImpl._locator_classes = []\n"
     answer = run("", nowhere + "from minideconv.kernels.fast import ahead\nprint(ahead._kept())")
     assert answer.stdout.split() == ["True"], answer.stderr
+
+
+def test_what_another_one_has_taken_is_waited_for(monkeypatch):
+    """For some time: rows before the own one, not the own and those after it."""
+    rows = [[(SimpleNamespace(py_func=f"{n}{part}", compile=None), "kinds") for part in "ab"] for n in range(4)]
+    waited, now = [], [0.0]
+
+    def compile_(kinds):
+        waited.append([name for name, _ in ahead.coming])
+        for over in ahead.coming.values():
+            assert not over()
+        now[0] += ahead.PATIENCE + 1
+        assert all(over() for over in ahead.coming.values())
+    for row in rows:
+        for kernel, _ in row:
+            kernel.compile = compile_
+    monkeypatch.setattr(ahead, "calls", lambda: rows)
+    monkeypatch.setattr(ahead, "coming", {})
+    monkeypatch.setattr(ahead, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    queue, filled = os.pipe()
+    os.write(filled, bytes([0, 2]))
+    os.close(filled)
+    rows[0].pop(), rows[2].pop()
+    ahead._compile(queue)
+    os.close(queue)
+    assert waited == [[], ["0a", "1a", "1b"]]
 
 
 COPY = """
@@ -126,10 +150,8 @@ def take_long(kinds):
         time.sleep(20)
         open("ended", "w")
 slow = SimpleNamespace(py_func=None, compile=take_long)
-ahead.calls = lambda: [(loops.gate, tuple(map(numba.typeof, (p, p, 1.0, p)))), (slow, ())]
+ahead.calls = lambda: [[(loops.gate, tuple(map(numba.typeof, (p, p, 1.0, p))))], [(slow, ())]]
 ahead.compile_ahead()
-while not ahead.coming:
-    time.sleep(0.01)
 out = np.empty_like(p)
 loops.gate(p, p, 1.0, out)
 print(out.sum(), sum(loops.gate._cache_hits.values()))
@@ -144,56 +166,14 @@ def test_a_copy_of_the_process_compiles_what_is_waited_for(tmp_path):
     assert not (tmp_path / "ended").exists()
 
 
-def test_where_no_process_can_be_started_nothing_is_compiled_ahead(monkeypatch):
-    monkeypatch.setattr(ahead, "available_threads", lambda: 2)
-    monkeypatch.setattr(ahead, "_kept", lambda: False)
-
-    def none():
-        raise BlockingIOError("Resource temporarily unavailable")
-    monkeypatch.setattr(ahead, "_start", none)
-    assert ahead.compile_ahead() is None
-
-
-def test_the_time_of_waiting_is_used(tmp_path, monkeypatch):
-    """For kernels that the other process has not begun: the last first, and one at a time."""
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
-    compiled_kernels, waits = [], []
-
-    def kernel(name):
-        def compile_(kinds):
-            compiled_kernels.append(name)
-            assert compiled.meanwhile == []
-        return SimpleNamespace(py_func=name, compile=compile_), ("kinds",)
-
-    def ended():
-        waits.append(len(compiled.meanwhile))
-        return len(waits) == 5
-    kinds = tuple(map(numba.typeof, (*[np.ones(3, np.float32)] * 2, 1.0, np.ones(3, np.float32))))
-    coming = {(loops.gate.py_func, kinds): SimpleNamespace(is_set=ended), ("begun", ("kinds",)): None}
-    monkeypatch.setattr(compiled, "coming", coming)
-    monkeypatch.setattr(compiled, "meanwhile", [kernel("first"), kernel("begun"), kernel("last")])
-    assert started() == (3, 0)
-    assert compiled_kernels == ["last", "first"] and waits == [3, 2, 1, 0, 0]
-
-    def interrupted(kinds):
-        raise KeyboardInterrupt
-    waits.clear()
-    others = [kernel("first"), (SimpleNamespace(py_func="last", compile=interrupted), ("kinds",))]
-    monkeypatch.setattr(compiled, "meanwhile", others)
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "empty"))
-    with pytest.raises(KeyboardInterrupt):
-        started()
-    assert len(others) == 1
-
-
 @pytest.mark.parametrize("dtype, ends, asked, hits", [("float32", False, 3, 1), ("float32", True, 3, 0),
                                                       ("float64", False, 0, 0)])
-def test_what_the_process_beside_compiles_is_waited_for(tmp_path, monkeypatch, dtype, ends, asked, hits):
-    """Until it is there, or the process has ended; other types are nothing that it compiles."""
+def test_what_a_process_beside_compiles_is_waited_for(tmp_path, monkeypatch, dtype, ends, asked, hits):
+    """Until it is there, or that is of no use any longer; other types are nothing that it compiles."""
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     polls = []
 
-    def is_set():
+    def over():
         polls.append(len(polls))
         assert len(polls) <= 3, "who waits for nothing would wait forever"
         if len(polls) == 3 and not ends:
@@ -201,7 +181,7 @@ def test_what_the_process_beside_compiles_is_waited_for(tmp_path, monkeypatch, d
             assert started() == (3, 0)                                          # the other one's
         return len(polls) == 3 and ends
     kinds = tuple(map(numba.typeof, (*[np.ones(3, np.float32)] * 2, 1.0, np.ones(3, np.float32))))
-    monkeypatch.setattr(compiled, "coming", {(loops.gate.py_func, kinds): SimpleNamespace(is_set=is_set)})
+    monkeypatch.setattr(compiled, "coming", {(loops.gate.py_func, kinds): over})
     assert started(dtype) == (3, hits) and len(polls) == asked
 
 

@@ -95,7 +95,7 @@ def register(commands) -> None:
 def run(args) -> int:
     """Begin a run or go on with one, and train it."""
     from ..kernels.fast.ahead import compile_ahead
-    compile_ahead()                         # in a process beside, while the data are read
+    compile_ahead()                         # in processes beside, while the data are read
     from ..gan import new_run, resume_run
     length = {"epochs": args.epochs, "steps": args.steps}
     if args.resume is not None:

@@ -1,52 +1,70 @@
-"""Where no compiled kernels are kept yet, a process beside compiles some of those that a first
-training step needs: two processors are done in little more than half the time.
+"""Where no compiled kernels are kept yet, processes beside compile those that a first training step needs, one for each
+processor. This one takes them from the cache (compiled.py) as they come, and the memory that compiling takes ends with
+those processes: a training's own stays small.
 
-Both keep what they compile in the same cache (compiled.py). This one begins with what takes longest, goes on with what
-a step comes to last, and says what it begins with; the step waits for that, compiling meanwhile what the process would
-begin last. So they meet somewhere in the middle, whichever of them is faster.
+They take rows of kernels, see calls(), from a pipe: no two get the same. Who has taken a row knows that those before it
+have been taken, and waits for a kernel of theirs that one of its own calls.
 """
+import contextlib
+import functools
 import gc
 import os
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 from numba import config, typeof
+from numba.core.registry import cpu_target
 
 from ...machine import available_threads
 from ...shapes import Window
 from ..reference import AdamStep, Affine
-from .columns import correlate_by_columns, scatter_by_columns
-from .compiled import coming, meanwhile
-from .loops import Rest, adam, add_rows, moments, normalise_input, normalise_sums
+from .columns import correlate_by_columns, gather_by_columns, scatter_by_columns
+from .compiled import coming
+from .loops import Rest, adam, add_rows, gate, moments, normalise, normalise_input, normalise_sums
+from .matrices import Matrix, Rooms, multiply_part
 from .passes import CorrelateRooms, Side, TransformRooms, Weights, Work, correlate, transform
+from .products import pack
+from .waiting import watch_flag
 from .written import written_combinations, written_functions
+
+MOST = 3                # processes: the longest row takes a third of the time of all
+PATIENCE = 20.0         # seconds that one of them waits for another's kernel: that one may have come to grief
 
 
 def compile_ahead():
-    """Start the process, and return the thread that listens to it; None where it would be of no use. Both end by
-    themselves.
-    """
-    if config.DISABLE_JIT or available_threads() < 2 or _kept():
+    """Start the processes, and return the thread that waits for their end; None where they would be of no use."""
+    if config.DISABLE_JIT or _kept():
         return None
+    cpu_target.typing_context.refresh()     # what Numba does before its first kernel: once for all of them
     gc.freeze()                             # what is there stays: nobody need look through it for garbage again
+    rows = calls()
+    queue, filled = os.pipe()
+    os.write(filled, bytes(range(len(rows))))
+    os.close(filled)
+    processes = []
     try:
-        process = _start()
+        for _ in range(min(available_threads(), MOST)):
+            processes.append(_start(queue))
     except OSError:                         # no room for one more
-        return None
-    thread = threading.Thread(target=_listen, args=process, daemon=True)
+        if not processes:
+            return None
+    finally:
+        os.close(queue)
+    ended = threading.Event()
+    coming.update({kernel: ended.is_set for kernel in _kernels(rows)})
+    thread = threading.Thread(target=_wait, args=(processes, ended), daemon=True)
     thread.start()
     return thread
 
 
-def _start():
-    """The process: a file that says, line by line, which of the kernels it begins with, and what waits for its end."""
+def _start(queue: int):
+    """A process, as the function that waits for its end."""
     if sys.platform != "linux" or threading.active_count() > 1:
-        process = subprocess.Popen([sys.executable, "-m", __name__], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                   stderr=subprocess.DEVNULL, start_new_session=True, text=True)
-        return process.stdout, process.wait
-    reader, writer = os.pipe()
+        return subprocess.Popen([sys.executable, "-m", __name__], stdin=queue, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL, start_new_session=True).wait
     process = os.fork()                     # it has imported everything already
     if process == 0:
         try:
@@ -54,32 +72,31 @@ def _start():
             nothing = os.open(os.devnull, os.O_RDWR)
             for file in range(3):           # who reads this process's output does not wait for the other one
                 os.dup2(nothing, file)
-            _compile(writer)
+            _compile(queue)
         finally:
             os._exit(0)
-    os.close(writer)
-    return open(reader, encoding="utf-8"), lambda: os.waitpid(process, 0)
+    return functools.partial(os.waitpid, process, 0)
 
 
-def _compile(said: int) -> None:
-    """What the process does; said: the descriptor of the file that says so."""
-    for number, (kernel, kinds) in enumerate(calls()):
-        os.write(said, f"{number}\n".encode())
-        kernel.compile(kinds)
+def _wait(processes: list, ended: threading.Event) -> None:
+    for wait in processes:
+        with contextlib.suppress(ChildProcessError):        # where SIGCHLD is ignored, of the last one's end too
+            wait()
+    ended.set()
 
 
-def _listen(said, wait) -> None:
-    """Note which kernels the process begins with, until it ends."""
-    kernels, ended = calls(), threading.Event()
-    meanwhile.extend(kernels)
-    try:
-        with said:
-            for number in said:
-                kernel, kinds = kernels[int(number)]
-                coming[kernel.py_func, kinds] = ended
-    finally:
-        ended.set()
-        wait()
+def _compile(queue: int) -> None:
+    """What a process does; queue: the descriptor of the pipe that says which rows are left."""
+    rows = calls()
+    while number := os.read(queue, 1):
+        until = time.monotonic() + PATIENCE
+        coming.update(dict.fromkeys(_kernels(rows[:number[0]]), lambda until=until: time.monotonic() > until))
+        for kernel, kinds in rows[number[0]]:
+            kernel.compile(kinds)
+
+
+def _kernels(rows: list) -> list:
+    return [(kernel.py_func, kinds) for row in rows for kernel, kinds in row]
 
 
 def _kept() -> bool:
@@ -92,26 +109,32 @@ def _kept() -> bool:
 
 
 def calls() -> list:
-    """(kernel, the types of a step's arguments), in the order in which they are compiled."""
+    """Rows of (kernel, the types of a step's arguments), in the order in which they are begun: what others call comes
+    first, then what takes longest. One process compiles a row, whose kernels have parts in common.
+    """
     def floats(*shape):
         return np.zeros(shape, np.float32)
     flat, matrix, panels, images = (floats(*[1] * axes) for axes in range(1, 5))
     window, affine = Window((4, 4), (2, 2), (1, 1), (1, 1), (2, 2), (1, 1)), Affine(flat, flat, flat, 0.2)
     total, places, finite = np.ones(1), np.zeros((1, 9), np.intp), np.ones(1, bool)
     work, side, weights = Work(places[0], places, places), Side(images, places), Weights(images, False, images)
-    rooms = TransformRooms(flat, matrix, flat, flat)
-    every = [(written_functions, (flat,)), (written_combinations, (flat,)),
-             (transform, (work, side, weights, side, True, Rest(flat, 1.0), rooms, finite)),
-             (correlate, (work, places[0], side, side, CorrelateRooms(flat, flat, flat), flat, images)),
-             (correlate_by_columns, (images, images, window, 0, matrix, matrix, matrix)),
+    rooms, rest = TransformRooms(flat, matrix, flat, flat), Rest(flat, 1.0)
+    a, part = Matrix(flat, 1, 1), (0, 1)
+    rows = [[(written_functions, (flat,))], [(written_combinations, (flat,))],
+            [(multiply_part, (a, a, 1, part, part, Rooms(flat, flat, flat, flat), a))],
+            [(transform, (work, side, weights, side, True, rest, rooms, finite)),
+             (correlate, (work, places[0], side, side, CorrelateRooms(flat, flat, flat), flat, images))],
+            [(gather_by_columns, (images, panels, window, rest, matrix, images)),
              (scatter_by_columns, (images, panels, window, matrix, matrix, images)),
-             (normalise_sums, (matrix, matrix, affine, matrix, np.ones((1, 1)))),
-             (moments, (matrix, matrix, total, total)),
-             (add_rows, (matrix, flat)),
-             (normalise_input, (matrix, matrix, affine, matrix, matrix)),
-             (adam, (flat, flat, flat, flat, AdamStep(*[1.0] * len(AdamStep._fields))))]
-    return [(kernel, tuple(map(typeof, arguments))) for kernel, arguments in every]
+             (correlate_by_columns, (images, images, window, 0, matrix, matrix, matrix))],
+            [(moments, (matrix, matrix, total, total))],
+            [(normalise_sums, (matrix, matrix, affine, matrix, np.ones((1, 1))))],
+            [(adam, (flat, flat, flat, flat, AdamStep(*[1.0] * len(AdamStep._fields))))],
+            [(add_rows, (matrix, flat))], [(normalise_input, (matrix, matrix, affine, matrix, matrix))],
+            [(normalise, (matrix, affine, matrix))], [(pack, (matrix, False, 0, panels))],
+            [(gate, (flat, flat, 1.0, flat))], [(watch_flag, (places[0], 1, 1))]]
+    return [[(kernel, tuple(map(typeof, arguments))) for kernel, arguments in row] for row in rows]
 
 
 if __name__ == "__main__":
-    _compile(sys.stdout.fileno())
+    _compile(sys.stdin.fileno())

@@ -1,7 +1,7 @@
 """How kernels are compiled, how they call each other, and where what was compiled is kept.
 
 A kernel that calls another one does not contain it, as Numba would have it: it calls it by a name, so each is compiled
-once, and by whichever process has the time (ahead.py). What comes from the cache first sees to it that the kernels
+once, and by whichever process has taken it (ahead.py). What comes from the cache first sees to it that the kernels
 which it calls are there; a name that nobody knows would end the process.
 
 The cache is never in the way. Numba keeps compiled kernels in files. Where it finds no folder to write to (a read-only
@@ -29,9 +29,8 @@ from numba.core.compiler_lock import global_compiler_lock
 # references to count (_nrt), which would take longer to compile.
 _SETTINGS = dict(nogil=True, error_model="numpy", _nrt=False)
 _said = []
-coming = {}         # (function, types of its arguments) that a process beside this one has begun -> an Event, set when
-                    # that process has ended, see ahead.py
-meanwhile = []      # (kernel, types): what can be compiled while that process is waited for, the last one first
+coming = {}         # (function, types of its arguments) which a process beside this one compiles, see ahead.py -> a
+                    # function: whether it is of no use to wait for that any longer
 PREFIX = "minideconv_"          # of the names by which kernels call each other, and what written.py writes
 named = {}          # such a name -> (kernel, types of its arguments) which, once it is there, can be called by it
 
@@ -42,21 +41,6 @@ def _say(problem: str) -> None:
         _said.append(problem)
         print(f"minideconv: compiled kernels are not kept on disk, each start will compile them again: "
               f"{problem}", file=sys.stderr)
-
-
-def _use_the_time() -> None:
-    """A moment of waiting for the process beside this one: a kernel that it has not begun is compiled, if there is one.
-    """
-    if not meanwhile:
-        time.sleep(0.01)
-        return
-    kernel, kinds = meanwhile.pop()
-    former, meanwhile[:] = meanwhile[:], []         # what this kernel waits for is waited for asleep
-    try:
-        if (kernel.py_func, kinds) not in coming:
-            kernel.compile(kinds)
-    finally:                                        # Ctrl-C too
-        meanwhile[:] = former
 
 
 def _sources() -> tuple:
@@ -77,9 +61,9 @@ class Cache(FunctionCache):
 
     def load_overload(self, sig, target_context):
         """What is kept, or will be in a moment; None where there is nothing."""
-        ended = coming.get((self._function, sig))
+        useless = coming.get((self._function, sig))
         while True:
-            over = ended is None or ended.is_set()
+            over = useless is None or useless()
             try:
                 found = super().load_overload(sig, target_context)
             except Exception:       # unpickling half a file may raise anything
@@ -87,7 +71,7 @@ class Cache(FunctionCache):
                 return None
             if over or found is not None:
                 return found
-            _use_the_time()
+            time.sleep(0.01)
 
     def save_overload(self, sig, data):
         try:

@@ -64,7 +64,7 @@ if config.DISABLE_JIT:                      # the same in Python
 
 
 @quick_jit
-def _watch(flag, turns, after):
+def watch_flag(flag, turns, after):
     for _ in range(turns):
         if _read(flag, 0) != 0:
             break
@@ -79,4 +79,4 @@ def watch(flag) -> None:
     Not at once: who wrote to it had the interpreter's lock, and needs a moment to let go of it.
     """
     if not config.DISABLE_JIT:              # as Python it would keep the interpreter to itself
-        _watch(flag, TURNS, AFTER)
+        watch_flag(flag, TURNS, AFTER)
