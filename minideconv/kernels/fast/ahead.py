@@ -31,7 +31,7 @@ from .waiting import watch_flag
 from .written import written_combinations, written_functions
 
 MOST = 3                # processes: the longest row takes a third of the time of all
-PATIENCE = 20.0         # seconds that one of them waits for another's kernel: that one may have come to grief
+PATIENCE = 5.0          # seconds that one of them waits for another's kernel: that one may have come to grief
 
 
 def compile_ahead():
