@@ -103,6 +103,15 @@ def test_they_are_started_where_nothing_is_kept(monkeypatch, platform, threads, 
     assert list(ahead.coming) == (kernels if started else []) and all(over() for over in ahead.coming.values())
 
 
+def test_without_room_for_a_pipe_none_is_started(monkeypatch):
+    def full():
+        raise OSError("Too many open files")
+    monkeypatch.setattr(ahead, "_kept", lambda: False)
+    monkeypatch.setattr(ahead, "coming", {})
+    monkeypatch.setattr(ahead.os, "pipe", full)
+    assert ahead.compile_ahead() is None and not ahead.coming
+
+
 def test_they_are_not_started_where_kernels_are_kept_or_cannot_be(tmp_path):
     answer = run(tmp_path, "from minideconv.kernels.fast import ahead\nprint(ahead._kept())")
     assert answer.stdout.split() == ["False"], answer.stderr

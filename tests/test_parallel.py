@@ -129,7 +129,7 @@ def test_watching_ends_when_another_thread_is_done_or_after_a_while():
     waiting.watch(flag)                             # nobody writes to it, and it ends
     threading.Timer(0.02, flag.fill, [1]).start()
     begun = time.perf_counter()
-    waiting.watch_flag(flag, 1 << 32, 0)                # a minute at least, and the timer would not run in it
+    waiting.watch_flag(flag, 1 << 32, 0)            # a minute at least, and the timer would not run in it
     assert flag[0] == 1 and time.perf_counter() - begun < 20
 
 

@@ -40,19 +40,16 @@ def compile_ahead():
         return None
     cpu_target.typing_context.refresh()     # what Numba does before its first kernel: once for all of them
     gc.freeze()                             # what is there stays: nobody need look through it for garbage again
-    rows = calls()
-    queue, filled = os.pipe()
-    os.write(filled, bytes(range(len(rows))))
-    os.close(filled)
-    processes = []
-    try:
-        for _ in range(min(available_threads(), MOST)):
-            processes.append(_start(queue))
-    except OSError:                         # no room for one more
-        if not processes:
-            return None
-    finally:
-        os.close(queue)
+    rows, processes = calls(), []
+    with contextlib.suppress(OSError):      # no room for one more
+        reader, writer = os.pipe()
+        with open(writer, "wb") as filled, open(reader, "rb") as queue:
+            filled.write(bytes(range(len(rows))))
+            filled.close()
+            for _ in range(min(available_threads(), MOST)):
+                processes.append(_start(queue.fileno()))
+    if not processes:
+        return None
     ended = threading.Event()
     coming.update({kernel: ended.is_set for kernel in _kernels(rows)})
     thread = threading.Thread(target=_wait, args=(processes, ended), daemon=True)
